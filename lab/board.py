@@ -1,0 +1,97 @@
+"""TensorBoard as a view of a run's record: each entry becomes an event, at any time again by `rebuild`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import FileWriter, summary
+
+from lab import record
+from lab.record import Entry
+
+RECORD = "metrics.jsonl"
+
+
+class Board:
+    """Writes entries of the record as TensorBoard events into the run's own folder."""
+
+    def __init__(self, folder: Path, purge_step: int | None = None):
+        """purge_step: on resume, the first step TensorBoard is to forget from the event files before this one."""
+        self._folder = folder
+        self._writer = FileWriter(str(folder))
+        if purge_step is not None:
+            self._writer.add_event(Event(step=purge_step, file_version="brain.Event:2"))
+            self._writer.add_event(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(self, entry: Entry) -> None:
+        step, time = entry.get("step", 0), entry["time"]
+        for event in _summaries(entry, self._folder):
+            self._writer.add_summary(event, step, time)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def rebuild(folder: Path) -> int:
+    """Delete the event files of the run in `folder` and write them anew from its record; returns how many entries."""
+    entries = record.read(folder / RECORD)
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    board = Board(folder)
+    for entry in entries:
+        board.write(entry)
+    board.close()
+    return len(entries)
+
+
+def _summaries(entry: Entry, folder: Path) -> list[Summary]:
+    """The TensorBoard summaries that show one entry; files it names are read from the run's `folder`."""
+    match entry["kind"]:
+        case "scalar":
+            return [summary.scalar(entry["tag"], entry["value"])]
+        case "text":
+            return [summary.text(entry["tag"], entry["text"])]
+        case "image":
+            return [_image(entry["tag"], folder / entry["file"])]
+        case "pr_curve":
+            arrays = load_file(folder / entry["file"])
+            return [summary.pr_curve(entry["tag"], arrays["labels"], arrays["scores"])]
+        case "start":  # HParams: the settings and the metrics' names at the start, the metrics at the end
+            experiment, session, _ = summary.hparams(flat(entry["config"]), dict.fromkeys(entry["metrics"], 0.0))
+            return [experiment, session]
+        case "end":
+            _, _, session_end = summary.hparams({}, {})
+            return [*(summary.scalar(tag, value) for tag, value in entry["metrics"].items()), session_end]
+    return []
+
+
+def _image(tag: str, path: Path) -> Summary:
+    """A PNG, or a GIF that TensorBoard plays: its own video summary needs moviepy, which breaks with each release."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+    return Summary(value=[Summary.Value(tag=tag, image=image)])
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
+    """A nested config as HParams: dotted names, and only the types TensorBoard takes."""
+    result: dict[str, bool | int | float | str] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
+    return result
+
+
+def gif(frames: np.ndarray, path: Path, fps: int) -> None:
+    """Write frames (time, height, width[, 3]) uint8 as an animated GIF."""
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=1000 // fps, loop=0)

@@ -1,0 +1,52 @@
+"""Where tensors live and how many threads work on them."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lab.errors import InputError
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" is the GPU when torch sees one, else the CPU.
+
+    Raises InputError for a device that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {name!r} cannot be used ({reason}); use auto, cpu or cuda") from None
+    return device
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware() -> dict[str, Any]:
+    """The machine, for a run's metadata: processor, cores, memory in GiB, GPU, torch threads."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpu": _cpu_name(),
+        "cores": cores(),
+        "memory_gib": round(memory, 1),
+        "gpu": gpu,
+        "torch_threads": torch.get_num_threads(),
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if (
+        info.exists()
+    ) else []
+    return names[0] if names else platform.processor() or platform.machine()

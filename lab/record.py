@@ -1,0 +1,81 @@
+"""metrics.jsonl: the append-only record of a run, one checksummed JSON object a line.
+
+The record is the truth and TensorBoard a view of it (lab.board). A line torn by a kill or changed on disk fails its
+checksum and is left out when read. Resuming appends a `rewind` line, which makes void every line written after the
+checkpoint it goes back to, so no step stands twice in a curve although nothing is ever rewritten.
+"""
+
+import json
+import os
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+Entry = dict[str, Any]
+
+
+def encode(entry: Entry) -> str:
+    """One line of the record: the entry, led by the CRC-32 of its own JSON text."""
+    body = json.dumps(entry, separators=(",", ":"))
+    return f'{{"crc":"{zlib.crc32(body.encode()):08x}",{body[1:]}\n'
+
+
+def decode(line: bytes) -> Entry | None:
+    """The entry of one line, or None where the checksum or the JSON does not hold."""
+    if not line.startswith(b'{"crc":"') or line[16:18] != b'",':
+        return None
+    body = b"{" + line[18:].rstrip(b"\n")
+    if line[8:16] != f"{zlib.crc32(body):08x}".encode():
+        return None
+    return json.loads(body)
+
+
+class Record:
+    """Appends entries to `path`; the position (in lines) is what a checkpoint notes and `rewind` goes back to."""
+
+    def __init__(self, path: Path):
+        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        self.lines = path.read_bytes().count(b"\n") + torn if path.exists() else 0
+        self._file = path.open("ab", buffering=0)  # unbuffered: a kill loses at most the line being written
+        if torn:
+            self._file.write(b"\n")
+
+    def append(self, entry: Entry) -> None:
+        self._file.write(encode(entry).encode())
+        self.lines += 1
+
+    def rewind(self, to: int, step: int) -> None:
+        """Make void every line after the first `to`; the run goes on from `step`."""
+        self.append({"kind": "rewind", "to": to, "step": step})
+
+    def sync(self) -> None:
+        """Force what was written to the disk; called before a checkpoint that relies on it."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read(path: Path) -> list[Entry]:
+    """The valid entries of a record, rewinds applied. Warns about damaged lines, naming file and line."""
+    kept: list[Entry | None] = []
+    damaged = []
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        entry = decode(line)
+        if entry is None and number < len(lines):  # a torn last line is what a kill leaves: no news
+            damaged.append(number)
+        if entry is not None and entry["kind"] == "rewind":
+            kept[entry["to"] :] = [None] * (len(kept) - entry["to"])
+            entry = None
+        kept.append(entry)
+    # A line torn by a kill stands before the rewind of the resume that followed: void in any case.
+    if lost := [number for number in damaged if not _followed_by_rewind(lines, number)]:
+        warnings.warn(f"{path}: damaged line {', '.join(map(str, lost[:5]))} left out", stacklevel=2)
+    return [entry for entry in kept if entry is not None]
+
+
+def _followed_by_rewind(lines: list[bytes], number: int) -> bool:
+    entry = decode(lines[number])
+    return entry is not None and entry["kind"] == "rewind"

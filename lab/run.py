@@ -1,0 +1,258 @@
+"""Run: one folder in which a bench writes everything it does. The same on disk and in TensorBoard for every bench.
+
+    with Run.open("results/runs", "dqn-catch", config) as run:
+        run.scalar("train/loss", loss, step)
+        run.checkpoint(step, state)
+        run.finish({"eval/return_mean": 0.97})
+
+On disk: config.json, metadata.json, metrics.jsonl (the record, see lab.record), TensorBoard events (its view),
+checkpoints/, figures/, videos/, tables as CSV, and result.json once finished.
+"""
+
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lab import checkpoint
+from lab.board import RECORD, Board, gif
+from lab.errors import InputError
+from lab.record import Entry, Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+RESULT = "result.json"
+PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "stable-baselines3", "sktime", "pandas", "tensorboard")
+
+
+class Run:
+    """An open run. Use `Run.open`; leave by `with`, which closes the files and notes how it ended."""
+
+    def __init__(self, path: Path, config: dict[str, Any], metrics: Sequence[str], resume: bool):
+        self.path = path
+        self.config = config
+        self.started = time.monotonic()
+        path.mkdir(parents=True, exist_ok=True)
+        self._lock = (path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"run {path} is being written by another process; wait for it or give --name") from None
+        self._record = Record(path / RECORD)
+        # (step, state) to go on from, or None at a fresh start
+        self.restored: tuple[int, Any] | None = None
+        if resume:
+            self._go_back()
+        else:
+            _write_json(path / "config.json", config)
+            _write_json(path / "metadata.json", metadata(config.get("seed")))
+            self._board = Board(path)
+            self._write({"kind": "start", "config": config, "metrics": list(metrics)})
+            self.text("config", "\n".join(f"    {line}" for line in json.dumps(config, indent=2).splitlines()))
+
+    @classmethod
+    def open(
+        cls, root: str | Path, name: str, config: Any, *, resume: bool = False, metrics: Sequence[str] = ()
+    ) -> Self:
+        """Open the run `name` under `root`.
+
+        config: a dataclass or a mapping; saved as config.json and as TensorBoard's HParams.
+        resume: go on from the newest intact checkpoint of a run of that name, if there is one; without it, a name
+            already taken gets -2, -3, ...
+        metrics: the tags that `finish` will report; HParams must know them from the start.
+        Raises InputError if the run to resume had another config or is being written.
+        """
+        settings = _plain(config)
+        if not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", name):
+            raise InputError(f"run name {name!r} has characters that make no folder name; use letters, digits, . _ - +")
+        path = Path(root) / name
+        if resume and (path / "config.json").exists():
+            before = json.loads((path / "config.json").read_text())
+            changed = [k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k)]
+            if changed:
+                key = sorted(changed)[0]
+                raise InputError(
+                    f"run {path} was started with {key}={before.get(key)!r}, not {settings.get(key)!r}; "
+                    "resume with the same settings or give another --name"
+                )
+            return cls(path, settings, metrics, resume=True)
+        number = 2
+        while path.exists():
+            path = Path(root) / f"{name}-{number}"
+            number += 1
+        return cls(path, settings, metrics, resume=False)
+
+    def _go_back(self) -> None:
+        """Restore the newest intact checkpoint and make void what was recorded after it."""
+        found = checkpoint.load_newest(self.path / "checkpoints")
+        step, state = found if found else (0, None)
+        start = 2  # the lines that every run begins with: start and config
+        self._record.rewind(state["record_lines"] if state else start, step)
+        self._board = Board(self.path, purge_step=step + 1 if state else 0)
+        if state:
+            self.restored = step, state["state"]
+
+    @property
+    def finished(self) -> dict[str, float] | None:
+        """The metrics of a run that has finished, else None."""
+        result = self.path / RESULT
+        return json.loads(result.read_text())["metrics"] if result.exists() else None
+
+    # --- what a bench reports ---------------------------------------------------------------------------------------
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        self._write({"kind": "scalar", "tag": tag, "step": int(step), "value": float(value)})
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        for tag, value in values.items():
+            self.scalar(tag, value, step)
+
+    def text(self, tag: str, text: str, step: int = 0) -> None:
+        """Text in Markdown."""
+        self._write({"kind": "text", "tag": tag, "step": step, "text": text})
+
+    def figure(self, tag: str, figure: "Figure", step: int = 0) -> Path:
+        """Save a matplotlib figure as figures/TAG.png and show it in TensorBoard; returns the file."""
+        path = self._file("figures", tag, step, ".png")
+        figure.savefig(path)
+        self._write({"kind": "image", "tag": tag, "step": step, "file": str(path.relative_to(self.path))})
+        return path
+
+    def video(self, tag: str, frames: np.ndarray, step: int = 0, fps: int = 15) -> Path:
+        """Save frames (time, height, width, 3) uint8 as videos/TAG.mp4, and as a GIF for TensorBoard; returns the mp4.
+
+        Raises ValueError if there is no frame: an empty film is never written.
+        """
+        if frames.ndim != 4 or len(frames) == 0 or frames.dtype != np.uint8:
+            raise ValueError(f"a video needs frames (time, height, width, 3) uint8, not {frames.shape} {frames.dtype}")
+        path = self._file("videos", tag, step, ".mp4")
+        _mp4(frames, path, fps)
+        animation = path.with_suffix(".gif")
+        gif(frames[:: max(1, len(frames) // 200)], animation, fps)  # TensorBoard keeps it in memory: 200 frames at most
+        self._write({"kind": "image", "tag": tag, "step": step, "file": str(animation.relative_to(self.path))})
+        return path
+
+    def pr_curve(self, tag: str, labels: np.ndarray, scores: np.ndarray, step: int = 0) -> None:
+        """Precision and recall of `scores` in [0, 1] against boolean `labels`, both (n,)."""
+        from safetensors.numpy import save_file
+
+        path = self._file("arrays", tag, step, ".safetensors")
+        save_file({"labels": np.asarray(labels, np.uint8), "scores": np.asarray(scores, np.float32)}, path)
+        self._write({"kind": "pr_curve", "tag": tag, "step": step, "file": str(path.relative_to(self.path))})
+
+    def table(self, name: str, frame: "pd.DataFrame") -> Path:
+        """Save a table as NAME.csv in the run's folder and show it (its first 50 rows) in TensorBoard."""
+        path = self.path / f"{name}.csv"
+        frame.to_csv(path.with_suffix(".tmp"), index=False)
+        os.replace(path.with_suffix(".tmp"), path)
+        shown = frame.head(50)
+        rows = [list(shown.columns), ["---"] * shown.shape[1], *shown.astype(str).to_numpy().tolist()]
+        self.text(f"table/{name}", "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows))
+        return path
+
+    def checkpoint(self, step: int, state: Any, keep: int = 2) -> Path:
+        """Save `state` (see lab.checkpoint) so that the run can be resumed from `step`."""
+        self._record.sync()
+        self._board.flush()
+        saved = {"record_lines": self._record.lines, "state": state}
+        return checkpoint.save(self.path / "checkpoints", step, saved, keep)
+
+    def finish(self, metrics: Mapping[str, float], **details: Any) -> None:
+        """Write result.json: the metrics, the seconds this process took, and any JSON `details`. The run is done."""
+        values = {tag: float(value) for tag, value in metrics.items()}
+        self._write({"kind": "end", "metrics": values})
+        self._record.sync()
+        seconds = round(time.monotonic() - self.started, 3)
+        _write_json(self.path / RESULT, {"metrics": values, "seconds": seconds, **details})
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _write(self, entry: Entry) -> None:
+        entry = {"time": round(time.time(), 3), **entry}
+        self._record.append(entry)
+        self._board.write(entry)
+
+    def _file(self, folder: str, tag: str, step: int, suffix: str) -> Path:
+        (self.path / folder).mkdir(exist_ok=True)
+        return self.path / folder / f"{tag.replace('/', '-')}{f'-{step}' if step else ''}{suffix}"
+
+    def close(self) -> None:
+        self._record.close()
+        self._board.close()
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is not None:
+            self.text("stopped", f"{kind.__name__}: {error}")
+        self.close()
+
+
+def load_state(path: Path) -> tuple[int, Any]:
+    """(step, state) of the newest intact checkpoint of the run in `path`. Raises InputError if it has none."""
+    found = checkpoint.load_newest(path / "checkpoints")
+    if found is None:
+        raise InputError(f"run {path} has no intact checkpoint; train it first")
+    return found[0], found[1]["state"]
+
+
+def metadata(seed: Any) -> dict[str, Any]:
+    """What is needed to make the run again: versions, hardware, git commit, command, seed."""
+    from lab.device import hardware
+
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": seed,
+        "git": _git_commit(),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "hardware": hardware(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the source this runs from, marked + where it was changed; None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A config as it will read from JSON."""
+    values = dataclasses.asdict(config) if dataclasses.is_dataclass(config) else dict(config)  # type: ignore[arg-type]
+    return json.loads(json.dumps(values, default=str))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def _mp4(frames: np.ndarray, path: Path, fps: int) -> None:
+    import imageio_ffmpeg
+
+    height, width = frames.shape[1] & ~1, frames.shape[2] & ~1  # H.264 wants even sides
+    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=1)
+    writer.send(None)
+    for frame in frames:
+        writer.send(np.ascontiguousarray(frame[:height, :width]))
+    writer.close()
