@@ -1,0 +1,1 @@
+"""Reinforcement learning: DQN with replay buffer and target network, and what it needs."""

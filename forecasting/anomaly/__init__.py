@@ -1,0 +1,1 @@
+"""Anomalies: detectors, and counterfactuals that say what would have been normal."""

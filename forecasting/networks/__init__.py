@@ -1,0 +1,1 @@
+"""The architectures, one a file: (batch, lookback, channels) -> (batch, horizon, channels)."""

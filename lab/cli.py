@@ -1,0 +1,82 @@
+"""The command line: one dataclass per command, everything heavy imported inside the command.
+
+A dataclass is the command's options, its help and its documentation: add a command by writing one and naming it in
+COMMANDS. Wrong input raises InputError, which becomes one line and exit code 2.
+"""
+
+import contextlib
+import io
+import json
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab.errors import InputError, unknown
+
+COMMANDS: dict[str, Any] = {}
+
+
+def parse(words: Sequence[str]) -> Any:
+    """The command that `words` ask for, as an instance of its dataclass. Raises InputError for what makes no sense."""
+    import tyro
+
+    commands, path = COMMANDS, ["lab"]
+    rest = list(words)
+    while isinstance(commands, dict):
+        if not rest or rest[0] in ("-h", "--help"):
+            print(overview(commands, path))
+            raise SystemExit(0)
+        word = rest.pop(0)
+        if word not in commands:
+            raise unknown("command", " ".join([*path[1:], word]), commands, "(lab --help lists them)")
+        commands = commands[word]
+        path.append(word)
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(commands, prog=" ".join(path), args=rest, config=(tyro.conf.OmitArgPrefixes,))
+    except SystemExit as stop:
+        if stop.code == 0:  # --help
+            raise
+        raise InputError(_one_line(complaint.getvalue(), " ".join(path))) from None
+
+
+def _one_line(complaint: str, command: str) -> str:
+    """tyro's boxed complaint as one line: what is wrong, and the options it holds for near."""
+    text = [re.sub(r"[│╭╮╰╯─]", "", line).strip() for line in complaint.splitlines()]
+    text = [line for line in text if line]
+    near = [line.split()[0] for line in text if re.match(r"--[\w-]+", line)]
+    what = next((line for line in text[1:] if line), text[0] if text else "cannot be read")
+    hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if near and "nrecognized" in what else ""
+    return f"{what[0].lower()}{what[1:].rstrip('.')}; {hint}see {command} --help"
+
+
+def overview(commands: dict[str, Any], path: Sequence[str]) -> str:
+    """The list of commands with the first line of each one's documentation."""
+    lines = [f"usage: {' '.join(path)} COMMAND [OPTIONS]", ""]
+    for name, command in commands.items():
+        summary = f"{' | '.join(command)}" if isinstance(command, dict) else (command.__doc__ or "").splitlines()[0]
+        lines.append(f"  {name:<12} {summary}")
+    return "\n".join([*lines, "", f"{' '.join(path)} COMMAND --help shows a command's options."])
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for wrong input, 130 after Ctrl-C."""
+    warnings.showwarning = lambda message, *_, **__: print(f"lab: warning: {message}", file=sys.stderr)
+    try:
+        parse(sys.argv[1:] if words is None else words)()
+    except InputError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
