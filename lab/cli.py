@@ -1,18 +1,15 @@
 """The command line: one dataclass per command, everything heavy imported inside the command.
 
-A dataclass is the command's options, its help and its documentation: add a command by writing one and naming it in
-COMMANDS. Wrong input raises InputError, which becomes one line and exit code 2.
+A dataclass is the command's options, its help and its documentation. Each bench keeps its own in `commands.py`; naming
+it in COMMANDS adds the command. Wrong input raises InputError, which becomes one line and exit code 2.
 """
 
 import contextlib
 import io
-import json
 import re
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lab.errors import InputError, unknown

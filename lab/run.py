@@ -54,14 +54,20 @@ class Run:
         self._record = Record(path / RECORD)
         # (step, state) to go on from, or None at a fresh start
         self.restored: tuple[int, Any] | None = None
+        found = checkpoint.load_newest(path / "checkpoints") if resume else None
+        if found:  # go back to it: make void what was recorded after it
+            step, saved = found
+            self.restored = step, saved["state"]
+            self._record.rewind(saved["record_lines"], step)
+            self._board = Board(path, purge_step=step + 1)
+            return
+        _write_json(path / "config.json", config)
+        _write_json(path / "metadata.json", metadata(config.get("seed")))
         if resume:
-            self._go_back()
-        else:
-            _write_json(path / "config.json", config)
-            _write_json(path / "metadata.json", metadata(config.get("seed")))
-            self._board = Board(path)
-            self._write({"kind": "start", "config": config, "metrics": list(metrics)})
-            self.text("config", "\n".join(f"    {line}" for line in json.dumps(config, indent=2).splitlines()))
+            self._record.rewind(0, 0)
+        self._board = Board(path, purge_step=0 if resume else None)
+        self._write({"kind": "start", "config": config, "metrics": list(metrics)})
+        self.text("config", "\n".join(f"    {line}" for line in json.dumps(config, indent=2).splitlines()))
 
     @classmethod
     def open(
@@ -94,16 +100,6 @@ class Run:
             path = Path(root) / f"{name}-{number}"
             number += 1
         return cls(path, settings, metrics, resume=False)
-
-    def _go_back(self) -> None:
-        """Restore the newest intact checkpoint and make void what was recorded after it."""
-        found = checkpoint.load_newest(self.path / "checkpoints")
-        step, state = found if found else (0, None)
-        start = 2  # the lines that every run begins with: start and config
-        self._record.rewind(state["record_lines"] if state else start, step)
-        self._board = Board(self.path, purge_step=step + 1 if state else 0)
-        if state:
-            self.restored = step, state["state"]
 
     @property
     def finished(self) -> dict[str, float] | None:
