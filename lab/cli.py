@@ -12,9 +12,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from agents.commands import Evaluate, TrainDQN, Watch
 from lab.errors import InputError, unknown
 
-COMMANDS: dict[str, Any] = {}
+COMMANDS: dict[str, Any] = {
+    "train": {"dqn": TrainDQN},
+    "evaluate": Evaluate,
+    "watch": Watch,
+}
 
 
 def parse(words: Sequence[str]) -> Any:
@@ -35,7 +40,8 @@ def parse(words: Sequence[str]) -> Any:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(commands, prog=" ".join(path), args=rest, config=(tyro.conf.OmitArgPrefixes,))
+            default = {"default": commands.default(rest)} if hasattr(commands, "default") else {}
+            return tyro.cli(commands, prog=" ".join(path), args=rest, config=(tyro.conf.OmitArgPrefixes,), **default)
     except SystemExit as stop:
         if stop.code == 0:  # --help
             raise

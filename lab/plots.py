@@ -5,11 +5,16 @@ found, axes carry units. Figures are made without a display: `Figure` objects, n
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, YELLOW, PURPLE = "#56B4E9", "#F0E442", "#CC79A7"
@@ -68,3 +73,56 @@ def bars(values: Mapping[str, float], title: str, x: str) -> Figure:
         panel.text(values[name], name, f" {values[name]:.3g}", va="center", fontsize=11)
     label(panel, title, x)
     return figure
+
+
+# --- forecasting ----------------------------------------------------------------------------------------------------
+
+
+def forecast_comparison(
+    history: "pd.Series", truth: "pd.Series", forecasts: Mapping[str, Sequence[float]], scores: Mapping[str, float],
+    unit: str, origins: int,
+) -> Figure:  # fmt: skip
+    """The last held-out horizon with every model's forecast of it, and beside it each model's MASE over all origins.
+
+    history: what came before, `truth`: what then came, both on times; forecasts: model -> values on truth's times;
+    scores: model -> MASE, best first; unit: of the values; origins: how many the scores are means over.
+    """
+    figure, axes = canvas(1, 2, width=12.5, height=5.0, width_ratios=[2.5, 1])
+    panel, ranking = axes[0]
+    panel.plot(history.index, history.to_numpy(), color=BLACK, linewidth=1.3)
+    panel.plot(truth.index, truth.to_numpy(), color=BLACK, linewidth=3.0, label="what came", zorder=2)
+    panel.axvspan(truth.index[0], truth.index[-1], color=LIGHT_GREY, alpha=0.25, linewidth=0)
+    # the better, the nearer to the eye; the simple models dashed, so that five lines stay apart in black and white too
+    for depth, name in enumerate(reversed(list(scores))):
+        plain = name not in ("cnn", "lstm", "transformer")
+        panel.plot(
+            truth.index, forecasts[name], color=COLOURS.get(name, SKY), label=name, zorder=3 + depth,
+            linestyle="--" if plain else "-", linewidth=1.6 if plain else 2.2,
+        )  # fmt: skip
+    best, others = next(iter(scores)), list(scores)
+    if "naive" in best:
+        found = f"Nothing beats {best}: MASE {scores[best]:.2f}"
+    else:
+        naive = next((name for name in others if "naive" in name), others[-1])
+        found = f"{_spoken(best)} is closest: MASE {scores[best]:.2f}" + (
+            f", {naive} {scores[naive]:.2f}" if naive != best else ""
+        )
+    label(panel, f"{found} (mean of {origins} {'origin' if origins == 1 else 'origins'})", y=unit)
+    panel.get_legend().remove()
+    panel.margins(x=0.01)
+    panel.text(truth.index[0], 1.0, " held out", transform=panel.get_xaxis_transform(), va="top", fontsize=11, color=DARK_GREY)
+    panel.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=7))
+    panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    names = others[::-1]
+    ranking.barh(names, [scores[name] for name in names], color=[COLOURS.get(name, SKY) for name in names])
+    for name in names:
+        ranking.text(scores[name], name, f" {scores[name]:.2f}", va="center", fontsize=11)
+    ranking.axvline(1.0, color=BLACK, linewidth=0.8, linestyle=":")
+    ranking.margins(x=0.18)
+    ranking.set_xlim(left=0)
+    label(ranking, x="MASE (1 = seasonal-naive in the past)")
+    return figure
+
+
+def _spoken(model: str) -> str:
+    return model.upper() if len(model) <= 4 else model.capitalize()

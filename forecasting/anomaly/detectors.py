@@ -190,6 +190,11 @@ class MaskedDetector(BaseDetector):
         values = _values(X)
         return np.repeat(self._score_steps(self._steps(values)), self.factor_)[: len(values)]
 
+    def peak(self, values: np.ndarray, start: int, end: int) -> float:
+        """The highest score within [start, end) of `values` (n,); nats a step."""
+        first, last = start // self.factor_, -(-end // self.factor_)
+        return float(np.nanmax(self._score_steps(self._steps(values), first, last)))
+
     def _transform_scores(self, X):
         return pd.DataFrame({"scores": self._scores(X)}, index=getattr(X, "index", None))
 

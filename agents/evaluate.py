@@ -1,0 +1,115 @@
+"""Playing with a trained policy: scores by the protocol, and films."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from gymnasium.vector import VectorEnv
+
+import envs
+from agents.config import DQNConfig
+from agents.environments import make_envs
+from envs.atari import PROTOCOLS
+from lab import checkpoint, device
+from lab.console import bar
+from lab.errors import InputError
+
+if TYPE_CHECKING:
+    from agents.dqn import DQN
+
+MAX_FILM = 3_000  # agent steps of a film: 200 s of Atari at 15 steps a second
+
+
+def evaluation_epsilon(config: DQNConfig) -> float:
+    """The protocol's share of random actions for Atari, none elsewhere."""
+    return PROTOCOLS[config.protocol].evaluation_epsilon if envs.is_atari(config.env) else 0.0
+
+
+def evaluate(agent: "DQN", config: DQNConfig, episodes: int, seed: int = 1_000_000) -> pd.DataFrame:
+    """Play whole episodes on environments of their own, with raw rewards; one row an episode: return, length.
+
+    Each environment plays its share and its first episodes count, so that short ones are not preferred.
+    """
+    num_envs = min(episodes, 8)
+    quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
+    games = make_envs(config, num_envs)
+    random = np.random.default_rng(seed)
+    epsilon = evaluation_epsilon(config)
+    state, _ = games.reset(seed=seed + config.seed)
+    ended = np.zeros(num_envs, bool)
+    total, length = np.zeros(num_envs), np.zeros(num_envs, int)
+    rows: list[tuple[float, int]] = []
+    with bar(f"evaluate {config.env}", episodes, "episodes") as advance:
+        while quota.any():
+            state, reward, terminated, truncated, _ = games.step(agent.act(state, epsilon, random))
+            total += reward  # 0 where the step only reset the environment
+            length += ~ended
+            ended = terminated | truncated
+            for i in np.flatnonzero(ended):
+                if quota[i]:
+                    rows.append((float(total[i]), int(length[i])))
+                    quota[i] -= 1
+                    advance()
+                total[i], length[i] = 0.0, 0
+    games.close()
+    return pd.DataFrame(rows, columns=["return", "length"])
+
+
+def film(agent: "DQN", config: DQNConfig, seed: int = 2_000_000) -> tuple[np.ndarray, float]:
+    """Play one episode (at most MAX_FILM agent steps); its pictures (time, height, width, 3) uint8 and its return."""
+    game, picture = _filmed_atari(config, seed) if envs.is_atari(config.env) else _filmed(config)
+    random = np.random.default_rng(seed)
+    epsilon = evaluation_epsilon(config)
+    state, _ = game.reset(seed=seed)
+    frames, total, over = [picture(None)], 0.0, False
+    while not over and len(frames) < MAX_FILM:
+        action = agent.act(state, epsilon, random)
+        state, reward, terminated, truncated, _ = game.step(action)
+        frames.append(picture(action))
+        total += float(reward[0])
+        over = bool(terminated[0] or truncated[0])
+    game.close()
+    return np.stack(frames), total
+
+
+Camera = Callable[[np.ndarray | None], np.ndarray]
+
+
+def _filmed_atari(config: DQNConfig, seed: int) -> tuple[VectorEnv, Camera]:
+    """The agent's game, and a twin in colour given the same seed and actions: the emulator is deterministic."""
+    game, twin = make_envs(config, 1), make_envs(config, 1, colour=True)
+
+    def picture(action: np.ndarray | None) -> np.ndarray:
+        screens = twin.reset(seed=seed)[0] if action is None else twin.step(action)[0]  # (1, 4, 210, 160, 3)
+        return screens[0, -1].copy()
+
+    return game, picture
+
+
+def _filmed(config: DQNConfig) -> tuple[VectorEnv, Camera]:
+    game = make_envs(config, 1, render_mode="rgb_array")
+    return game, lambda _: game.render()[0]
+
+
+def load(run: Path) -> tuple["DQN", DQNConfig]:
+    """The trained agent of the run in folder `run`, and its config. Raises InputError if there is none."""
+    from agents.dqn import DQN
+
+    if not (run / "config.json").exists():
+        raise InputError(f"{run} is not the folder of a run; lab list shows those there are")
+    if not checkpoint.steps(run / "policy"):
+        raise InputError(f"run {run} has no trained policy yet; train it first")
+    config = DQNConfig(**json.loads((run / "config.json").read_text()))
+    found = checkpoint.load_newest(run / "policy")
+    if found is None:
+        raise InputError(f"the policy in {run / 'policy'} is damaged; resume the run's training to write it again")
+    games = make_envs(config, 1)
+    where = device.choose("auto" if config.device.startswith("cuda") and not torch.cuda.is_available() else config.device)
+    agent = DQN(games.single_observation_space.shape, int(games.single_action_space.n), config, where)
+    agent.q.load_state_dict(found[1]["q"])
+    games.close()
+    return agent, config

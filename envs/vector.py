@@ -1,0 +1,96 @@
+"""One way to make any environment: `make` returns Gymnasium vector environments that look alike to an agent.
+
+Observations are (num_envs, stack, *frame), the newest frame last, zero-padded at the start of an episode; autoreset is
+NEXT_STEP throughout; info["life_lost"] is there for every environment.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import FrameStackObservation
+
+from envs.atari import Atari
+
+Snapshot = dict[str, Any]
+
+
+def is_atari(env_id: str) -> bool:
+    return env_id.startswith("ALE/")
+
+
+def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: int = 1, **options: Any) -> VectorEnv:
+    """`num_envs` copies of the environment `env_id` for an agent; `protocol` counts for Atari (stack 4) only.
+
+    Raises gymnasium.error.Error for an unknown id, ValueError if its actions are not discrete or its observations no
+    arrays.
+    """
+    if is_atari(env_id):
+        return Atari(env_id, num_envs, protocol, **options)
+    probe = gymnasium.make(env_id)
+    probe.close()
+    if not isinstance(probe.action_space, gymnasium.spaces.Discrete):
+        raise ValueError(f"{env_id} has actions {probe.action_space}; DQN needs a Discrete action space")
+    if not isinstance(probe.observation_space, gymnasium.spaces.Box):
+        raise ValueError(f"{env_id} has observations {probe.observation_space}; DQN needs a Box (arrays)")
+    return Replayable(env_id, num_envs, stack, **options)
+
+
+class _Tape(gymnasium.Wrapper):
+    """Notes how the running episode came about: the random state it began with and the actions since."""
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        self.origin: Snapshot = {}
+        self.actions: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        random_state = None if seed is not None else self.env.unwrapped.np_random.bit_generator.state
+        self.origin, self.actions = {"seed": seed, "random_state": random_state}, []
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any):
+        self.actions.append(int(action))
+        return self.env.step(action)
+
+    def replay(self, origin: Snapshot, actions: list[int]) -> np.ndarray:
+        """Bring about the episode again; returns its newest observation."""
+        if origin["seed"] is None:
+            self.env.unwrapped.np_random.bit_generator.state = origin["random_state"]
+        observation, _ = self.reset(seed=origin["seed"])
+        for action in actions:
+            observation, *_ = self.step(action)
+        self.origin = origin
+        return observation
+
+
+class Replayable(SyncVectorEnv):
+    """Environments in this process that can be put back, bit for bit, where a snapshot was taken.
+
+    They are put back by repeating the running episode, which is exact where an environment's only source of chance is
+    Gymnasium's own `np_random`.
+    """
+
+    def __init__(self, env_id: str, num_envs: int, stack: int, **options: Any):
+        def one() -> gymnasium.Env:
+            return _Tape(FrameStackObservation(gymnasium.make(env_id, **options), stack, padding_type="zero"))
+
+        super().__init__([one] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+    def step(self, actions: np.ndarray):
+        observation, reward, terminated, truncated, info = super().step(actions)
+        info["life_lost"] = np.zeros(self.num_envs, bool)
+        return observation, reward, terminated, truncated, info
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs; JSON types only."""
+        tapes = [{"origin": env.origin, "actions": list(env.actions)} for env in self.envs]
+        return {"tapes": tapes, "ended": self._autoreset_envs.tolist()}
+
+    def restore(self, snapshot: Snapshot) -> np.ndarray:
+        """Go back to where `snapshot` was taken; returns the observations there."""
+        self.reset()
+        self._env_obs = [env.replay(**tape) for env, tape in zip(self.envs, snapshot["tapes"], strict=True)]
+        self._autoreset_envs = np.array(snapshot["ended"])
+        return np.stack(self._env_obs)

@@ -1,0 +1,90 @@
+"""Series with known anomalies, and any other series, as one kind of `Case`."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from lab.errors import unknown
+
+ECG_RATE = 360  # samples a second of the MIT-BIH arrhythmia database
+NAMED = ("mitdb", "web-traffic-anomaly")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A series to find anomalies in; positions count samples from 0, intervals are [start, end)."""
+
+    name: str
+    series: pd.Series
+    train_end: int | None = None
+    """The part before it holds no known anomaly."""
+    labels: list[tuple[int, int]] = field(default_factory=list)
+    clean: np.ndarray | None = None
+    """The series as it would have been without the anomaly, (n,), where that is known."""
+
+
+def load(
+    name_or_path: str, target: str | None = None, time: str | None = None, fill: str = "none", *, seed: int = 0
+) -> Case:
+    """A named series or a CSV. Beside `mitdb` and `web-traffic-anomaly`, all that forecasting.datasets.load knows.
+
+    Raises InputError for an unknown name or a file that cannot be used.
+    """
+    from pathlib import Path
+
+    from forecasting import datasets
+
+    if name_or_path in NAMED:
+        case = mitdb() if name_or_path == "mitdb" else web_traffic_anomaly(seed)
+        if target not in (None, case.series.name):
+            raise unknown("column", str(target), [str(case.series.name)], f"(of {name_or_path})")
+        return case
+    if not Path(name_or_path).suffix and "/" not in name_or_path and name_or_path not in datasets.SERIES:
+        if not Path(name_or_path).is_file():
+            raise unknown("series", name_or_path, [*NAMED, *datasets.SERIES], "(a path to a CSV file works too)")
+    series = datasets.load(name_or_path, target, time, fill)
+    return Case(Path(name_or_path).name.split(".")[0], series)
+
+
+def mitdb() -> Case:
+    """20.8 s of one ECG lead with one early beat, from sktime's own files (MIT-BIH arrhythmia database, 360 Hz).
+
+    Its CSV has 7,500 rows of `data` (millivolt) and `label` (1 within 6936 .. 7287, around one beat that comes 0.26 s too soon).
+    sktime names neither the record nor the lead. The first 15 s are taken as normal.
+    """
+    from importlib.resources import files
+
+    table = pd.read_csv(str(files("sktime").joinpath("datasets/data/mitdb/mitdb.csv")))
+    index = pd.Index(np.arange(len(table)) / ECG_RATE, name="seconds")
+    series = pd.Series(table["data"].to_numpy(float), index=index, name="millivolt")
+    marked = np.flatnonzero(table["label"].to_numpy())
+    return Case("mitdb", series, 15 * ECG_RATE, [(int(marked[0]), int(marked[-1]) + 1)])
+
+
+def web_traffic_anomaly(seed: int = 0, days: int = 84, kind: str = "outage", start: int | None = None, width: int = 12) -> Case:
+    """Twelve weeks of generated web traffic, hourly, without bursts, one anomaly in the last quarter; the clean course is known."""
+    from forecasting.datasets import web_traffic
+
+    series = web_traffic(days, seed, bursts=0.0)
+    clean = series.to_numpy(float)
+    if start is None:  # a Wednesday in the last quarter of the series, from 08:00
+        start = 24 * (7 * ((days * 7 // 8) // 7) + 2) + 8
+    spoiled = inject(clean, start, start + width, kind)
+    return Case("web-traffic-anomaly", pd.Series(spoiled, series.index, name="views"), 24 * (days * 3 // 4), [(start, start + width)], clean)
+
+
+def inject(clean: np.ndarray, start: int, end: int, kind: str) -> np.ndarray:
+    """A copy of `clean` (n,) with one anomaly in [start, end).
+
+    kind: "outage" (45 % of the normal), "surge" (170 %), "stuck" (the first value held), "reversed" (backwards in time).
+    """
+    part = clean[start:end]
+    kinds = {
+        "outage": 0.45 * part, "surge": 1.7 * part, "stuck": np.full_like(part, part[0]), "reversed": part[::-1],
+    }  # fmt: skip
+    if kind not in kinds:
+        raise unknown("anomaly", kind, kinds)
+    spoiled = clean.copy()
+    spoiled[start:end] = kinds[kind]
+    return spoiled

@@ -1,0 +1,281 @@
+"""The rolling-origin comparison of forecasters on one series: a table, every forecast, and a figure of them.
+
+Origins follow one another by one horizon and end with the series; each model sees only what lies before an origin.
+Networks and the linear model are fitted once, before the first origin, and only shown the newer rows at the later ones;
+the statistical models, which are cheap and made for it, are fitted anew at every origin.
+"""
+
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from forecasting.datasets import season
+from forecasting.forecaster import (
+    CNNForecaster, LSTMForecaster, RidgeForecaster, TransformerForecaster, default_lookback,
+)  # fmt: skip
+from lab import console, plots
+from lab.errors import InputError, unknown
+from lab.run import Run
+
+# --- models ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a model is made from."""
+
+    season: int
+    lookback: int
+    max_epochs: int
+    seed: int
+    device: str
+    callback: Callable[[int, dict[str, float]], None] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """How to make a forecaster; whether it is fitted anew at every origin; what it needs installed; a network's colour."""
+
+    make: Callable[[Setting], Any]
+    refit: bool = False
+    needs: str | None = None
+    network: bool = False
+
+
+def _network(kind: type) -> Model:
+    def make(setting: Setting) -> Any:
+        return kind(
+            lookback=setting.lookback, max_epochs=setting.max_epochs, random_state=setting.seed, device=setting.device,
+            callback=setting.callback,
+        )  # fmt: skip
+
+    return Model(make, network=True)
+
+
+def _naive(seasons: int) -> Model:
+    def make(setting: Setting) -> Any:
+        from sktime.forecasting.naive import NaiveForecaster
+
+        return NaiveForecaster(strategy="last", sp=setting.season * seasons)
+
+    return Model(make, refit=True)  # "fitting" is remembering; its update depends on what sktime remembers by default
+
+
+def _theta(setting: Setting) -> Any:
+    from sktime.forecasting.theta import ThetaForecaster
+
+    return ThetaForecaster(sp=setting.season, deseasonalize=setting.season > 1)
+
+
+def _ets(setting: Setting) -> Any:
+    from sktime.forecasting.exp_smoothing import ExponentialSmoothing
+
+    seasonal = "add" if setting.season > 1 else None
+    return ExponentialSmoothing(trend="add", damped_trend=True, seasonal=seasonal, sp=setting.season)
+
+
+MODELS: dict[str, Model] = {
+    "seasonal-naive": _naive(1),
+    "weekly-naive": _naive(7),  # of series that have a day as their season
+    "linear": Model(lambda setting: RidgeForecaster(lookback=setting.lookback)),
+    "cnn": _network(CNNForecaster),
+    "lstm": _network(LSTMForecaster),
+    "transformer": _network(TransformerForecaster),
+    "theta": Model(_theta, refit=True, needs="statsmodels"),
+    "ets": Model(_ets, refit=True, needs="statsmodels"),
+}
+
+DEFAULT = ("seasonal-naive", "linear", "cnn", "lstm", "transformer")
+
+
+def check_models(names: Sequence[str]) -> None:
+    """Raise InputError for a name that is no model, or one whose library is not installed."""
+    if not names:
+        raise InputError(f"no model to compare; name some of {', '.join(MODELS)}")
+    for name in names:
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+        needs = MODELS[name].needs
+        if needs and importlib.util.find_spec(needs) is None:
+            raise InputError(f"model {name!r} needs {needs}; pip install rl-timeseries-lab[stats]")
+
+
+# --- measures -------------------------------------------------------------------------------------------------------
+
+
+def mae(truth: np.ndarray, forecast: np.ndarray) -> float:
+    """Mean absolute error, in the series' unit."""
+    return float(np.abs(truth - forecast).mean())
+
+
+def smape(truth: np.ndarray, forecast: np.ndarray) -> float:
+    """Symmetric mean absolute percentage error, in percent, 0 to 200 (M4's); 0 where both are 0."""
+    size = np.abs(truth) + np.abs(forecast)
+    return float(200 * np.divide(np.abs(truth - forecast), size, out=np.zeros(len(size)), where=size > 0).mean())
+
+
+def mase(truth: np.ndarray, forecast: np.ndarray, history: np.ndarray, cycle: int) -> float:
+    """Mean absolute error over that of the seasonal naive within `history` (Hyndman and Koehler 2006, equation 10).
+
+    NaN where `history` repeats itself exactly, and so gives no scale.
+    """
+    scale = float(np.abs(history[cycle:] - history[:-cycle]).mean())
+    return mae(truth, forecast) / scale if scale > 0 else float("nan")
+
+
+# --- comparison -----------------------------------------------------------------------------------------------------
+
+
+def compare(
+    series: pd.Series, horizon: int, run: Run, models: Sequence[str] | None = None, lookback: int | None = None,
+    max_epochs: int = 30, seed: int = 0, device: str = "auto", origins: int | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Compare forecasters on the end of `series`, and forecast what follows it.
+
+    horizon, lookback: in steps; lookback None chooses from season and length. models: names out of MODELS; None compares
+    DEFAULT, with weekly-naive where the season is a day. origins: how many horizons at the end are held out, one after the other;
+    None takes up to seven, of at most a quarter of the series.
+
+    Returns one row a model, best first: model, MASE, sMAPE (percent), MAE (the series' unit), all means over the origins;
+    seconds (fitting and forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv
+    (that table), forecast.csv (model, origin, time, forecast, truth; the last origin is the end of the series, where truth
+    is empty), the figure forecast/comparison and a scalar an epoch under forecast/MODEL/.
+    Raises InputError for a series too short, an unknown model or a setting that makes no sense.
+    """
+    if horizon < 1:
+        raise InputError(f"horizon {horizon} makes no forecast; give 1 step or more")
+    if lookback is not None and lookback < 1:
+        raise InputError(f"lookback {lookback} sees nothing; give 1 step or more")
+    if max_epochs < 1:
+        raise InputError(f"max-epochs {max_epochs} trains nothing; give 1 or more")
+    names = tuple(dict.fromkeys(models)) if models is not None else _default_models(series)
+    check_models(names)
+    if "weekly-naive" in names and not _season_is_a_day(series):
+        raise InputError(f"model 'weekly-naive' needs a series with several values a day; {series.name!r} has not; leave it out")
+    cycle = _usable_season(series, horizon)
+    held_out = origins or int(np.clip(len(series) // 4 // horizon, 1, 7))
+    start = len(series) - held_out * horizon  # rows that the first fit sees
+    lookback = lookback or default_lookback(start, horizon, cycle)
+    _check_length(series, start, lookback, horizon, held_out, cycle)
+    rows, forecasts = [], []
+    with console.bar("forecast", len(names) * (held_out + 1), "forecasts") as advance:
+        for name in names:
+            began = time.monotonic()
+            setting = Setting(cycle, lookback, max_epochs, seed, device, _reporter(run, name))
+            for origin, (made, forecaster) in enumerate(_roll(MODELS[name], setting, series, horizon, start)):
+                forecasts.append(_rows(name, start + origin * horizon, made, series))
+                advance(note=name)
+            rows.append(_score(name, forecasts[-held_out - 1 : -1], series, cycle, time.monotonic() - began, forecaster))
+    table = pd.DataFrame(rows).sort_values("MASE", kind="stable", ignore_index=True)
+    made = pd.concat(forecasts, ignore_index=True)
+    run.table("leaderboard", table)
+    run.table("forecast", made.drop(columns="row"))
+    run.figure("forecast/comparison", _figure(series, made, table, cycle, horizon, held_out))
+    return table
+
+
+def _figure(
+    series: pd.Series, made: pd.DataFrame, table: pd.DataFrame, cycle: int, horizon: int, held_out: int
+) -> Figure:
+    shown = series.to_timestamp() if isinstance(series.index, pd.PeriodIndex) else series
+    last = made[made["row"].ge(len(series) - horizon) & made["truth"].notna()]
+    forecasts = {str(name): rows["forecast"].to_numpy() for name, rows in last.groupby("model")}
+    scores = dict(zip(table["model"], table["MASE"], strict=True))
+    before = max(horizon, 3 * cycle if cycle > 1 else 3 * horizon)
+    history = shown.iloc[-horizon - before : len(shown) - horizon + 1]  # one step more: the lines meet
+    return plots.forecast_comparison(history, shown.iloc[-horizon:], forecasts, scores, str(series.name), held_out)
+
+
+def _default_models(series: pd.Series) -> tuple[str, ...]:
+    weekly = _season_is_a_day(series) and len(series) >= 28 * season(series)
+    return (DEFAULT[0], "weekly-naive", *DEFAULT[1:]) if weekly else DEFAULT
+
+
+def _season_is_a_day(series: pd.Series) -> bool:
+    index = series.index
+    return isinstance(index, pd.DatetimeIndex) and season(series) * (index[1] - index[0]) == pd.Timedelta(days=1)
+
+
+def _usable_season(series: pd.Series, horizon: int) -> int:
+    """The season, or 1 for a series that does not hold three of them before the end."""
+    cycle = season(series)
+    return cycle if len(series) - horizon >= 3 * cycle else 1
+
+
+def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int, cycle: int) -> None:
+    needed = lookback + horizon
+    if start < needed or start <= cycle:
+        place = series.attrs.get("file", f"series {series.name!r}")
+        last = f" (the last is row {len(series) + 1})" if "file" in series.attrs else ""
+        raise InputError(
+            f"{place}, column {series.name!r}: {len(series)} rows{last} are fewer than lookback {lookback} + horizon {horizon} "
+            f"+ {held_out * horizon} held out = {needed + held_out * horizon}; give more rows or a smaller --horizon or --lookback"
+        )
+
+
+def _roll(
+    model: Model, setting: Setting, series: pd.Series, horizon: int, start: int
+) -> Iterator[tuple[pd.Series, Any]]:
+    """(forecast, forecaster) at `start`, and a horizon later, and so on; the last is at the end of the series."""
+    steps = list(range(1, horizon + 1))
+    with _quiet():
+        forecaster = model.make(setting)
+        for origin in range(start, len(series) + 1, horizon):
+            if origin == start:
+                forecaster.fit(series.iloc[:origin], fh=steps)
+            elif model.refit:
+                forecaster = model.make(setting).fit(series.iloc[:origin], fh=steps)
+            else:
+                forecaster.update(series.iloc[origin - horizon : origin], update_params=False)
+            yield forecaster.predict(), forecaster
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the announcements of sktime's own forecasters (of a default to change) and of statsmodels (convergence)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The default of config ``remember_data``", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="Optimization failed to converge")
+        yield
+
+
+def _reporter(run: Run, name: str) -> Callable[[int, dict[str, float]], None]:
+    return lambda epoch, losses: run.scalars({f"forecast/{name}/{tag}": loss for tag, loss in losses.items()}, epoch + 1)
+
+
+def _rows(name: str, origin: int, made: pd.Series, series: pd.Series) -> pd.DataFrame:
+    """A forecast in long form; `row` counts from the start of the series, truth is NaN beyond its end."""
+    truth = np.full(len(made), np.nan)
+    known = series.to_numpy()[origin : origin + len(made)]
+    truth[: len(known)] = known
+    return pd.DataFrame({
+        "model": name, "origin": str(series.index[origin - 1]), "time": made.index.astype(str), "forecast": made.to_numpy(),
+        "truth": truth, "row": np.arange(origin, origin + len(made)),
+    })  # fmt: skip
+
+
+def _score(
+    name: str, forecasts: Sequence[pd.DataFrame], series: pd.Series, cycle: int, seconds: float, forecaster: Any
+) -> dict[str, Any]:
+    values = series.to_numpy()
+    pairs = [(frame["truth"].to_numpy(), frame["forecast"].to_numpy(), values[: frame["row"].iloc[0]]) for frame in forecasts]
+    network: torch.nn.Module | None = getattr(forecaster, "network_", None)
+    return {
+        "model": name,
+        "MASE": float(np.mean([mase(truth, made, history, cycle) for truth, made, history in pairs])),
+        "sMAPE": float(np.mean([smape(truth, made) for truth, made, _ in pairs])),
+        "MAE": float(np.mean([mae(truth, made) for truth, made, _ in pairs])),
+        "seconds": round(seconds, 2),
+        "epochs": len(getattr(forecaster, "losses_", ())),
+        "parameters": sum(p.numel() for p in network.parameters()) if network is not None else 0,
+        "origins": len(forecasts),
+    }

@@ -1,0 +1,58 @@
+"""Reversible instance normalisation around any architecture, and the linear skip that it may start from."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Reversible(nn.Module):
+    """`core` sees each window in its own units: minus its last value, over its own spread; the output goes back.
+
+    So a forecast follows the level and the size of the window it starts from, whatever those were in training. The last
+    value, not the mean, is taken off because level shifts and trends make the mean stale (as NLinear and SegRNN do; the
+    scale and its return are those of Kim et al., ICLR 2022, without their learned affine map).
+
+    skip: (horizon, lookback) weights of a linear forecast of the window minus its last value, or None. With it, `core`
+        learns only what the linear forecast misses. It is frozen: trained along, it soon overfits.
+    """
+
+    def __init__(self, core: nn.Module, skip: Tensor | None = None, epsilon: float = 1e-3):
+        super().__init__()
+        self.core = core
+        self.epsilon = epsilon  # series come standardised, so this is a thousandth of the series' own spread
+        self.register_buffer("skip", skip)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, lookback, channels) -> (batch, horizon, channels)."""
+        last = x[:, -1:]  # (batch, 1, channels)
+        scale = x.std(dim=1, keepdim=True, unbiased=False) + self.epsilon
+        z = (x - last) / scale
+        y = self.core(z)  # (batch, horizon, channels)
+        if self.skip is not None:
+            y = y + torch.einsum("blc,hl->bhc", z, self.skip)  # linear, so it may work on scaled windows
+        return y * scale + last
+
+
+def fold(x: Tensor) -> Tensor:
+    """(batch, lookback, channels) -> (batch * channels, lookback): every channel goes through the same weights."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def unfold(y: Tensor, channels: int) -> Tensor:
+    """(batch * channels, horizon) -> (batch, horizon, channels)."""
+    return y.unflatten(0, (-1, channels)).transpose(1, 2)
+
+
+def patches(x: Tensor, size: int) -> Tensor:
+    """(batch, lookback) -> (batch, ceil(lookback / size), size); the first value is repeated to fill the first patch."""
+    missing = -x.shape[1] % size
+    if missing:  # at the old end: the patch next to the forecast stays whole
+        x = torch.cat([x[:, :1].expand(-1, missing), x], dim=1)
+    return x.unflatten(1, (-1, size))
+
+
+def zero_head(inputs: int, outputs: int) -> nn.Linear:
+    """A last layer that starts at zero: an untrained network forecasts the last value (or its linear skip)."""
+    head = nn.Linear(inputs, outputs)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head

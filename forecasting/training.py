@@ -1,0 +1,158 @@
+"""Windows over a series, the closed-form linear forecast, and the loop that fits a network to them."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Report = Callable[[int, dict[str, float]], None]
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # ridge penalties tried, in units of the mean squared input
+
+
+def windows(values: Tensor, lookback: int, horizon: int) -> Tensor:
+    """Every stretch of lookback + horizon steps of `values` (time, channels), as a view: nothing is copied.
+
+    Returns (windows, lookback + horizon, channels); window i begins at step i.
+    """
+    return values.unfold(0, lookback + horizon, 1).transpose(1, 2)
+
+
+def split(count: int, horizon: int, share: float) -> tuple[int, int]:
+    """How `count` windows in time order divide: (windows to train on, first window to validate on).
+
+    Validation takes the last `share` of the windows, at least one. Windows that would forecast a step that validation
+    also forecasts are left out of both: their targets are the answers. Too few windows for that give (count, count):
+    all are trained on and none is left to stop early by.
+    """
+    first = count - max(1, round(share * count))
+    last = first - (horizon - 1)  # the targets of window last - 1 end just before those of window `first` begin
+    if share <= 0 or last < max(2, horizon):
+        return count, count
+    return last, first
+
+
+# --- linear ---------------------------------------------------------------------------------------------------------
+
+
+def ridge(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
+    """Weights W (outputs, features) that minimise |targets - inputs W'|^2 + strength |W|^2, without an intercept.
+
+    inputs (rows, features), targets (rows, outputs).
+    """
+    gram = inputs.T @ inputs
+    gram[np.diag_indices_from(gram)] += strength
+    return np.linalg.solve(gram, inputs.T @ targets).T
+
+
+def pairs(view: np.ndarray, lookback: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows (windows, lookback + horizon, channels) as rows (windows * channels, ...), minus their last input value."""
+    rows = view.transpose(0, 2, 1).reshape(-1, view.shape[1])
+    rows = rows - rows[:, lookback - 1 : lookback]
+    return rows[:, :lookback], rows[:, lookback:]
+
+
+def fit_linear(values: np.ndarray, lookback: int, horizon: int, share: float = 0.2) -> tuple[np.ndarray, np.ndarray, float]:
+    """A ridge forecast of the window minus its last value; its strength is the one that validates best.
+
+    values (time, channels). Returns (weights from the part before validation, weights from everything, strength), each
+    of the weights (horizon, lookback). Strengths are relative: multiplied by rows x mean squared input.
+    """
+    view = windows(torch.from_numpy(values), lookback, horizon).numpy()
+    last, first = split(len(view), horizon, share)
+    inputs, targets = pairs(view, lookback)
+    channels = values.shape[1]
+
+    def weights(rows: int, strength: float) -> np.ndarray:
+        x, y = inputs[: rows * channels], targets[: rows * channels]
+        return ridge(x, y, strength * max(float((x * x).mean()) * len(x), 1e-8))
+
+    if first == len(view):  # nothing to validate on: a penalty in the middle
+        best = weights(last, 0.1)
+        return best, best, 0.1
+    x, y = inputs[first * channels :], targets[first * channels :]
+    candidates = [(weights(last, strength), strength) for strength in STRENGTHS]
+    best, strength = min(candidates, key=lambda pair: float(np.abs(y - x @ pair[0].T).mean()))
+    return best, weights(len(view), strength), strength
+
+
+# --- networks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is fitted."""
+
+    max_epochs: int = 30
+    """Most epochs; one ends with a look at the validation error."""
+    steps_per_epoch: int = 50
+    """Gradient steps an epoch, however long the series: neighbouring windows say much the same, so a long series needs no
+    full pass, and a short one needs more steps than it has batches."""
+    patience: int = 8
+    """Epochs without a better validation error before it stops."""
+    batch: int = 64
+    """Windows a gradient step, drawn at random, each of one channel."""
+    learning_rate: float = 2e-3
+    """Of AdamW at the start; it falls to nought along a cosine over max_epochs."""
+    weight_decay: float = 1e-2
+    validation: float = 0.2
+    """Share of the windows, the last ones, that early stopping watches."""
+
+
+def fit(
+    network: nn.Module, values: Tensor, lookback: int, horizon: int, plan: Plan, generator: torch.Generator,
+    report: Report | None = None,
+) -> list[dict[str, float]]:  # fmt: skip
+    """Train `network` in place on windows of `values` (time, channels), leaving it with its best weights, in eval mode.
+
+    Mean absolute error is both loss and validation error: it is what MASE scores. `generator` (on the CPU) draws the
+    windows. Returns one dict an epoch: "train_loss" and, where there is a validation part, "validation_loss".
+    """
+    view = windows(values, lookback, horizon)
+    last, first = split(len(view), horizon, plan.validation)
+    channels = values.shape[1]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.steps_per_epoch * plan.max_epochs)
+    history: list[dict[str, float]] = []
+    has_validation = first < len(view)
+    best, best_weights, best_epoch = error(network, view[first:], lookback) if has_validation else np.inf, None, -1
+    if has_validation:  # the untrained network is a forecast too (the last value, or the linear skip)
+        best_weights = copy.deepcopy(network.state_dict())
+    for epoch in range(plan.max_epochs):
+        network.train()
+        losses = []
+        for chosen in torch.randint(last * channels, (plan.steps_per_epoch, plan.batch), generator=generator):
+            rows = view[chosen // channels, :, chosen % channels].unsqueeze(2)  # (batch, lookback + horizon, 1)
+            loss = (network(rows[:, :lookback]) - rows[:, lookback:]).abs().mean()
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.detach())
+        entry = {"train_loss": float(torch.stack(losses).mean())}
+        if has_validation:
+            entry["validation_loss"] = error(network, view[first:], lookback)
+            if entry["validation_loss"] < best:
+                best, best_epoch = entry["validation_loss"], epoch
+                best_weights = copy.deepcopy(network.state_dict())
+        history.append(entry)
+        if report:
+            report(epoch, entry)
+        if has_validation and epoch - best_epoch >= plan.patience:
+            break
+    if best_weights is not None:
+        network.load_state_dict(best_weights)
+    network.eval()
+    return history
+
+
+@torch.no_grad()
+def error(network: nn.Module, view: Tensor, lookback: int, batch: int = 1024) -> float:
+    """Mean absolute error over all windows of `view` (windows, lookback + horizon, channels), none dropped."""
+    network.eval()
+    total = sum((network(part[:, :lookback]) - part[:, lookback:]).abs().sum().item() for part in view.split(batch))
+    return total / view[:, lookback:].numel()

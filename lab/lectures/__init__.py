@@ -1,0 +1,23 @@
+"""The lecture bench: every claim of the five lectures as an experiment that can come out false.
+
+    from lab.lectures import reproduce
+    reproduce("perceptron-xor").verdict          # also at the command line: lab reproduce perceptron-xor
+
+One experiment is one file, found by its name: `perceptron-xor` is `foundations/perceptron_xor.py`. It holds
+
+- a docstring whose fields (Lecture, Slide, Says, Doubt, Kind) are the claim;
+- `Settings`, a frozen dataclass of `setting(default, low, high, quick=...)`;
+- `measure(settings) -> Outcome`: the findings, each a number with a condition made by `check`, and the picture.
+
+Importing this package imports no experiment and nothing heavy.
+"""
+
+from lab.lectures._claims import Claim, Finding, Outcome, Verdict, check, judge, report
+from lab.lectures._registry import SECTIONS, claim, ids, load, section_of
+from lab.lectures._reproduce import Result, reproduce, reproduce_each
+from lab.lectures._settings import setting
+
+__all__ = [
+    "SECTIONS", "Claim", "Finding", "Outcome", "Result", "Verdict", "check", "claim", "ids", "judge", "load", "report",
+    "reproduce", "reproduce_each", "section_of", "setting",
+]  # fmt: skip

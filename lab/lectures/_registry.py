@@ -1,0 +1,56 @@
+"""Which experiments there are: read from file names and docstrings, without importing any of them."""
+
+import ast
+import importlib
+import zlib
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from lab.errors import unknown
+from lab.lectures._claims import Claim
+
+SECTIONS = (
+    "core", "foundations", "optimisation", "architectures", "generative", "transfer", "interpretability", "evolution",
+)  # fmt: skip
+_HERE = Path(__file__).parent
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """id -> file, by section and then by name."""
+    files = [path for section in SECTIONS for path in sorted((_HERE / section).glob("[a-z]*.py"))]
+    return {path.stem.replace("_", "-"): path for path in files}
+
+
+def ids(section: str = "") -> list[str]:
+    """The experiments of one section, or of all. Raises InputError for a section that is unknown."""
+    if section and section not in SECTIONS:
+        raise unknown("section", section, SECTIONS)
+    return [id for id, path in _files().items() if section in ("", path.parent.name)]
+
+
+def _file(id: str) -> Path:
+    if id not in _files():
+        raise unknown("experiment", id, _files(), "(lab reproduce lists them)")
+    return _files()[id]
+
+
+def section_of(id: str) -> str:
+    return _file(id).parent.name
+
+
+def claim(id: str) -> Claim:
+    """The claim that an experiment tests, from its docstring. Raises InputError for an unknown experiment."""
+    return Claim.parse(id, ast.get_docstring(ast.parse(_file(id).read_text())) or "")
+
+
+def load(id: str) -> ModuleType:
+    """The experiment's module, with `Settings` and `measure`. Raises InputError for an unknown experiment."""
+    path = _file(id)
+    return importlib.import_module(f"{__package__}.{path.parent.name}.{path.stem}")
+
+
+def code(id: str) -> str:
+    """A checksum of the experiment's source: what was measured by another version is measured again."""
+    return f"{zlib.crc32(_file(id).read_bytes()):08x}"

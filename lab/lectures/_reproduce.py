@@ -1,0 +1,208 @@
+"""Running experiments and keeping what they found: one run folder each, finished ones not run again."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import InputError
+from lab.lectures import _registry
+from lab.lectures._claims import Claim, Finding, Outcome, Verdict, judge
+from lab.lectures._settings import build
+
+METRICS = ("claim/verdict", "claim/conditions", "claim/conditions_held", "time/seconds")
+# the verdict as a number, for TensorBoard's HParams
+SCORES = {Verdict.HOLDS: 1.0, Verdict.MIXED: 0.5, Verdict.FAILS: 0.0, Verdict.NOT_REACHED: -1.0}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one experiment."""
+
+    claim: Claim
+    findings: tuple[Finding, ...]
+    verdict: Verdict | None
+    """None only if the experiment broke down; then `error` says how."""
+    seconds: float
+    budget: str = ""
+    path: Path | None = None
+    """The run's folder: result.json, the figure, TensorBoard events."""
+    kept: bool = False
+    """True if this was measured before and not run again."""
+    error: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """One object per experiment, as `lab reproduce --json` prints it."""
+        return {
+            "id": self.claim.id,
+            "verdict": self.verdict,
+            "measured": {finding["name"]: finding["measured"] for finding in map(Finding.to_json, self.findings)},
+            "findings": [finding.to_json() for finding in self.findings],
+            "seconds": self.seconds,
+            "budget": self.budget,
+            "kept": self.kept,
+            **({"error": self.error} if self.error else {}),
+        }
+
+
+def reproduce(
+    id: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    quick: bool = False,
+    seeds: int | None = None,
+    runs: str | Path = "results/runs",
+    name: str = "",
+    force: bool = False,
+) -> Result:
+    """Test the claim `id`, and leave result.json, figure and TensorBoard entries in RUNS/NAME.
+
+    settings: overrides of the experiment's settings by name.
+    quick: its shortened settings.
+    seeds: how many random starts, where chance plays a part.
+    name: the run's folder; reproduce-ID if empty.
+    force: measure again what is there already.
+    A result of the same settings and the same source is not measured twice. Raises InputError for an unknown experiment
+    and for a setting that is unknown, of the wrong type or out of range.
+    """
+    values = prepare(id, settings, quick, seeds)
+    claim, module, code = _registry.claim(id), _registry.load(id), _registry.code(id)
+    config = {"experiment": id, "quick": quick, **_plain(values)}
+    root, folder = Path(runs), _folder(Path(runs), name or f"reproduce-{id}{'-quick' if quick else ''}", config)
+    if not force and (kept := _kept(root / folder, claim, code)):
+        return kept
+
+    from lab.run import RESULT, Run  # imports torch and TensorBoard
+
+    with Run.open(root, folder, config, resume=True, metrics=METRICS) as run:
+        (run.path / RESULT).unlink(missing_ok=True)  # from here to the end this run is not finished
+        started = time.perf_counter()
+        with _calm():
+            outcome: Outcome = module.measure(values)
+        seconds = round(time.perf_counter() - started, 3)
+        findings, verdict = tuple(outcome.findings), judge(outcome.findings)
+        for finding in findings:
+            run.scalar(f"claim/{finding.slug}", finding.measured, 0)
+            for seed, value in enumerate(finding.values):
+                run.scalar(f"claim/{finding.slug}/by_seed", value, seed)
+        for tag, curve in outcome.curves.items():
+            for step, value in enumerate(curve):
+                run.scalar(f"claim/{tag}", value, step)
+        run.figure("claim/picture", outcome.figure)
+        run.text("claim", f"**{claim.lecture}, “{claim.slide}”** says {claim.says}\n\nVerdict: **{verdict}**")
+        judged = [finding.holds for finding in findings if finding.expected]
+        metrics = dict(zip(METRICS, (SCORES[verdict], len(judged), judged.count(True), seconds), strict=True))
+        run.finish(
+            metrics,
+            id=id,
+            verdict=verdict,
+            claim=dataclasses.asdict(claim),
+            findings=[finding.to_json() for finding in findings],
+            budget=outcome.budget,
+            code=code,
+        )
+    return Result(claim, findings, verdict, seconds, outcome.budget, root / folder)
+
+
+def reproduce_each(
+    ids: Sequence[str],
+    settings: Mapping[str, Any] | None = None,
+    *,
+    quick: bool = False,
+    seeds: int | None = None,
+    runs: str | Path = "results/runs",
+    force: bool = False,
+) -> Iterator[Result]:
+    """Reproduce one experiment after the other; one that breaks down gives a Result with `error` and stops no other.
+
+    Settings are checked for all of them before the first is run. Raises InputError as `reproduce` does.
+    """
+    broken: dict[str, str] = {}
+    for id in ids:
+        try:
+            prepare(id, settings, quick, seeds)
+        except InputError:
+            raise
+        except Exception as error:  # a file that cannot even be imported is one failed experiment
+            broken[id] = _line(error)
+    for id in ids:
+        if id in broken:
+            yield _broken(id, broken[id], 0.0)
+            continue
+        started = time.perf_counter()
+        try:
+            yield reproduce(id, settings, quick=quick, seeds=seeds, runs=runs, force=force)
+        except Exception as error:
+            yield _broken(id, _line(error), round(time.perf_counter() - started, 3))
+
+
+def prepare(id: str, settings: Mapping[str, Any] | None, quick: bool, seeds: int | None) -> Any:
+    """The checked settings of an experiment, as an instance of its `Settings`."""
+    return build(_registry.load(id).Settings, settings or {}, quick, seeds, of=id)
+
+
+def newest(id: str, runs: Path) -> Verdict | None:
+    """The verdict last found for an experiment at full length, if there is one under `runs`."""
+    path = runs / f"reproduce-{id}" / "result.json"
+    return Verdict(json.loads(path.read_text())["verdict"]) if path.exists() else None
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _broken(id: str, error: str, seconds: float) -> Result:
+    try:
+        claim = _registry.claim(id)
+    except (ValueError, SyntaxError):
+        claim = Claim(id, "", "", "", "", "", "")
+    return Result(claim, (), None, seconds, error=error)
+
+
+def _folder(root: Path, name: str, config: Mapping[str, Any]) -> str:
+    """The run's folder: that of the same settings if there is one, else the first free of NAME, NAME-2, NAME-3, ..."""
+    number, folder = 1, name
+    while (saved := root / folder / "config.json").exists() and json.loads(saved.read_text()) != config:
+        number += 1
+        folder = f"{name}-{number}"
+    return folder
+
+
+def _kept(path: Path, claim: Claim, code: str) -> Result | None:
+    """The finished result in `path`, if the same source measured it."""
+    if not (path / "result.json").exists():
+        return None
+    saved = json.loads((path / "result.json").read_text())
+    if saved.get("code") != code:
+        return None
+    findings = tuple(map(Finding.from_json, saved["findings"]))
+    seconds = saved["metrics"]["time/seconds"]
+    return Result(claim, findings, Verdict(saved["verdict"]), seconds, saved["budget"], path, kept=True)
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    """Settings as they will read from config.json."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """One thread, and a global random state that is fixed inside and untouched outside.
+
+    The nets are small: a second thread costs more than it brings (ten times on busy cores), and the order in which
+    threads add would make the figures depend on the machine.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            yield
+    finally:
+        torch.set_num_threads(threads)

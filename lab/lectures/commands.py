@@ -1,0 +1,124 @@
+"""`lab reproduce`: test what the lectures claim. Everything heavy is imported when an experiment is run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from lab import console
+from lab.command import Command
+from lab.errors import InputError
+
+if TYPE_CHECKING:
+    from lab.lectures import Finding, Result
+
+
+@dataclass(kw_only=True)
+class Reproduce(Command):
+    """Test a lecture's claim, or a whole section of them; without an ID, list them."""
+
+    id: Annotated[str, tyro.conf.Positional] = ""
+    """The experiment, such as perceptron-xor."""
+    section: str = ""
+    """All experiments of a section: core, foundations, optimisation, ..."""
+    all: tyro.conf.FlagCreatePairsOff[bool] = False
+    """All experiments."""
+    settings: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(name="set", metavar="NAME=VALUE")
+    ] = ()
+    """Override a setting of the experiment; may be given again."""
+    seeds: int | None = None
+    """How many random starts, for experiments in which chance plays a part."""
+    quick: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Shortened settings, a few seconds each; a look, not a result."""
+    force: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Measure again what has been measured already."""
+
+    def __call__(self) -> None:
+        from lab.lectures import ids, reproduce
+
+        if sum([bool(self.id), bool(self.section), self.all]) > 1:
+            raise InputError("give one of: an experiment's ID, --section, --all")
+        overrides = dict(map(_pair, self.settings))
+        if self.id:
+            options = {
+                "quick": self.quick,
+                "seeds": self.seeds,
+                "runs": self.runs,
+                "name": self.name,
+                "force": self.force,
+            }
+            self._tell(reproduce(self.id, overrides, **options))
+        elif self.section or self.all:
+            if self.name:
+                raise InputError("--name names one run; give it with one experiment")
+            self._several(ids(self.section), overrides)
+        else:
+            self._list()
+
+    def _tell(self, result: "Result") -> None:
+        """The claim, what was measured, and the verdict."""
+        claim = result.claim
+        assert result.path is not None and result.verdict is not None  # only a broken experiment has none
+        if not self.json:
+            console.results.print(f"[bold]{claim.id}[/bold]  {claim.lecture}, slide “{claim.slide}”")
+            console.results.print(f"Says: {claim.says}", markup=False)
+        self.show("", ["measured", "", "95 % interval", "expected", "holds"], [_row(each) for each in result.findings])
+        if not self.json:
+            console.results.print(f"Budget: {result.budget}", markup=False)
+            console.results.print(f"Doubt: {claim.doubt}", markup=False)
+            when = "measured before; --force measures again" if result.kept else "measured now"
+            console.results.print(f"Verdict: [bold]{result.verdict}[/bold]  ({result.seconds:.1f} s, {when})")
+        self.done(result.to_json(), result.path)
+
+    def _several(self, chosen: list[str], overrides: dict[str, str]) -> None:
+        """One experiment after the other, then a table of verdicts; exit code 1 if one broke down."""
+        from lab.lectures import reproduce_each
+
+        results: list[Result] = []
+        with console.bar("lab reproduce", len(chosen), "experiments") as advance:
+            for result in reproduce_each(
+                chosen, overrides, quick=self.quick, seeds=self.seeds, runs=self.runs, force=self.force
+            ):
+                results.append(result)
+                advance(1, result.claim.id)
+        rows = [[each.claim.id, each.error or each.verdict, each.seconds, _note(each)] for each in results]
+        self.show("What the lectures claim", ["experiment", "verdict", "seconds", "conditions held"], rows)
+        self.done({"experiments": [each.to_json() for each in results]}, self.runs)
+        if any(each.error for each in results):
+            raise SystemExit(1)
+
+    def _list(self) -> None:
+        """All experiments with their claims, and the verdicts found so far under --runs."""
+        from lab.lectures import claim, ids, section_of
+        from lab.lectures._reproduce import newest
+
+        known = [(id, section_of(id), newest(id, self.runs), claim(id).title) for id in ids()]
+        rows = [[id, section, verdict or "", title] for id, section, verdict, title in known]
+        self.show("Experiments", ["id", "section", "verdict so far", "what is shown"], rows)
+        listed = [dict(zip(("id", "section", "verdict", "title"), each, strict=True)) for each in known]
+        self.done({"experiments": listed}, self.runs)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise InputError(f"--set {text} is not NAME=VALUE; write it as --set seeds=5")
+    return name.strip(), value.strip()
+
+
+def _row(finding: "Finding") -> list[str]:
+    interval = f"{_number(finding.interval[0])} .. {_number(finding.interval[1])}" if finding.interval else ""
+    holds = {True: "yes", False: "no", None: "cannot tell" if finding.expected else ""}[finding.holds]
+    return [finding.name, _number(finding.measured), interval, finding.expected or "(reported)", holds]
+
+
+def _number(value: float) -> str:
+    """Six significant digits; thousands separated."""
+    return f"{value:,.0f}" if value == round(value, 0) and abs(value) < 1e9 else f"{value:,.6g}"
+
+
+def _note(result: "Result") -> str:
+    judged = [finding.holds for finding in result.findings if finding.expected]
+    return f"{judged.count(True)} of {len(judged)}{', measured before' if result.kept else ''}" if judged else ""

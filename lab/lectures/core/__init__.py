@@ -1,0 +1,1 @@
+"""The heart of the lectures: DQN, time series, Transformers, anomalies and counterfactuals."""

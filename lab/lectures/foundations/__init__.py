@@ -1,0 +1,1 @@
+"""What a neuron, a layer and a gradient are."""
