@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def reproduce(
     values = prepare(id, settings, quick, seeds)
     claim, module, code = _registry.claim(id), _registry.load(id), _registry.code(id)
     config = {"experiment": id, "quick": quick, **_plain(values)}
-    root, folder = Path(runs), _folder(Path(runs), name or f"reproduce-{id}{'-quick' if quick else ''}", config)
+    root, folder = Path(runs), _folder(Path(runs), name or _name(id, values, quick), config)
     if not force and (kept := _kept(root / folder, claim, code)):
         return kept
 
@@ -161,6 +162,13 @@ def _broken(id: str, error: str, seconds: float) -> Result:
     except (ValueError, SyntaxError):
         claim = Claim(id, "", "", "", "", "", "")
     return Result(claim, (), None, seconds, error=error)
+
+
+def _name(id: str, settings: Any, quick: bool) -> str:
+    """reproduce-ID, with what is not as the experiment has it: reproduce-ID-quick, reproduce-ID-seeds-20."""
+    usual = dataclasses.asdict(build(type(settings), {}, quick))
+    changed = [f"{name}-{value}" for name, value in dataclasses.asdict(settings).items() if value != usual[name]]
+    return re.sub(r"[^\w.+-]+", "-", "-".join([f"reproduce-{id}", *(["quick"] if quick else []), *changed]))
 
 
 def _folder(root: Path, name: str, config: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """`lab reproduce`: test what the lectures claim. Everything heavy is imported when an experiment is run."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -42,14 +41,10 @@ class Reproduce(Command):
             raise InputError("give one of: an experiment's ID, --section, --all")
         overrides = dict(map(_pair, self.settings))
         if self.id:
-            options = {
-                "quick": self.quick,
-                "seeds": self.seeds,
-                "runs": self.runs,
-                "name": self.name,
-                "force": self.force,
-            }
-            self._tell(reproduce(self.id, overrides, **options))
+            result = reproduce(
+                self.id, overrides, quick=self.quick, seeds=self.seeds, runs=self.runs, name=self.name, force=self.force
+            )
+            self._tell(result)
         elif self.section or self.all:
             if self.name:
                 raise InputError("--name names one run; give it with one experiment")
@@ -109,7 +104,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _row(finding: "Finding") -> list[str]:
-    interval = f"{_number(finding.interval[0])} .. {_number(finding.interval[1])}" if finding.interval else ""
+    interval = f"{finding.interval[0]:.3g} .. {finding.interval[1]:.3g}" if finding.interval else ""
     holds = {True: "yes", False: "no", None: "cannot tell" if finding.expected else ""}[finding.holds]
     return [finding.name, _number(finding.measured), interval, finding.expected or "(reported)", holds]
 

@@ -35,9 +35,9 @@ class Settings:
     """Random starts of the multilayer net."""
     hidden: int = setting(2, 1, 16)
     """Hidden units."""
-    steps: int = setting(2000, 1, 20000)
+    steps: int = setting(1000, 1, 20000, quick=500)
     """Full-batch Adam steps."""
-    rate: float = setting(0.05, 1e-5, 1.0)
+    rate: float = setting(0.1, 1e-5, 1.0)
     """Adam's learning rate."""
 
 

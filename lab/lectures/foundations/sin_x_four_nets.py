@@ -29,7 +29,7 @@ MODELS = {"[2]": (2,), "[20, 3]": (20, 3), "[20, 5]": (20, 5), "[30]": (30,)}
 class Settings:
     seeds: int = setting(5, 1, 30, quick=3)
     """Random starts of each model."""
-    iterations: int = setting(300, 1, 5000, quick=150)
+    iterations: int = setting(200, 1, 5000, quick=100)
     """Iterations of L-BFGS, full batch."""
     points: int = setting(200, 10, 2000)
     """Training points, evenly spaced over the range."""
@@ -129,7 +129,7 @@ def picture(nets: dict[str, nn.Sequential], x: torch.Tensor, error: dict[str, fl
             panel.axvspan(-4, -2, color=LIGHT_GREY, alpha=0.55, linewidth=0)
             panel.axvspan(2, 4, color=LIGHT_GREY, alpha=0.55, linewidth=0)
         top.set_title(
-            f"{name}: MSE {error[name]:.0e}", loc="left", fontsize=16, color=VERMILION if error[name] > 0.1 else BLACK
+            f"{name}: MSE {error[name]:.0e}", loc="left", fontsize=16, color=VERMILION if error[name] > 0.01 else BLACK
         )
         bottom.set_xlabel("x / π", fontsize=13)
     axes[0, 0].set(xlim=(-4, 4), ylim=(-2.4, 2.4))

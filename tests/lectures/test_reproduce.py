@@ -1,0 +1,157 @@
+"""What reproducing leaves behind, what is not done twice, and what the command prints."""
+
+import json
+
+import pytest
+
+from lab import record
+from lab.errors import InputError
+from lab.lectures import Verdict, _registry, _reproduce, reproduce, reproduce_each
+from lab.lectures.commands import Reproduce
+
+BROKEN = '''"""Broken.
+
+Lecture: L0
+Slide: none
+Says: "nothing"
+Doubt: all
+Kind: exact
+"""
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Settings: ...
+
+def measure(settings):
+    raise RuntimeError("no such luck")
+'''
+
+
+def test_the_run_holds_result_figure_and_tensorboard_entries(tmp_path):
+    result = reproduce("node-minus-23", runs=tmp_path)
+    assert result.verdict is Verdict.HOLDS and result.path == tmp_path / "reproduce-node-minus-23"
+    saved = json.loads((result.path / "result.json").read_text())
+    assert saved["id"] == "node-minus-23" and saved["verdict"] == "holds"
+    assert saved["claim"]["says"] == '"8 × -4 + 3 × -1 + 6 × 2 = -23"'
+    assert saved["findings"][0] == {
+        "name": "weighted sum", "measured": -23.0, "expected": "== -23", "holds": True, "interval": None, "values": [],
+    }  # fmt: skip
+    assert saved["metrics"]["claim/verdict"] == 1 and saved["metrics"]["claim/conditions_held"] == 4
+    assert (result.path / "figures" / "claim-picture.png").stat().st_size > 10_000
+    assert list(result.path.glob("events.out.tfevents.*"))
+    entries = record.read(result.path / "metrics.jsonl")
+    assert {"claim/weighted-sum", "claim/after-relu"} <= {entry.get("tag") for entry in entries}
+    assert entries[-1]["kind"] == "end" and set(entries[-1]["metrics"]) == set(entries[0]["metrics"])
+
+
+def test_a_finished_experiment_is_kept_until_forced_changed_or_interrupted(tmp_path, monkeypatch):
+    first = reproduce("node-minus-23", runs=tmp_path)
+    again = reproduce("node-minus-23", runs=tmp_path)
+    assert not first.kept and again.kept
+    assert (again.findings, again.verdict, again.path) == (first.findings, first.verdict, first.path)
+    assert not reproduce("node-minus-23", runs=tmp_path, force=True).kept
+    other = reproduce("node-minus-23", {"bias": "1"}, runs=tmp_path)
+    assert other.verdict is Verdict.MIXED and other.path.name == "reproduce-node-minus-23-bias-1.0"
+    assert not reproduce("node-minus-23", runs=tmp_path, quick=True).kept
+    (first.path / "result.json").unlink()  # as an interrupted run leaves it
+    assert not reproduce("node-minus-23", runs=tmp_path).kept
+    monkeypatch.setattr(_registry, "code", lambda id: "changed")
+    assert not reproduce("node-minus-23", runs=tmp_path).kept
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_name_already_taken_by_other_settings_gets_a_number(tmp_path):
+    reproduce("node-minus-23", {"bias": 1}, runs=tmp_path, name="mine")
+    assert reproduce("node-minus-23", {"bias": 2}, runs=tmp_path, name="mine").path == tmp_path / "mine-2"
+    assert reproduce("node-minus-23", {"bias": 2}, runs=tmp_path, name="mine").kept
+
+
+def test_a_result_is_the_same_again_and_leaves_the_callers_random_state_alone(tmp_path):
+    import torch
+
+    torch.manual_seed(7)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    settings = {"seeds": 2, "iterations": 5, "points": 20}
+    first = reproduce("sin-x-four-nets", settings, runs=tmp_path)
+    again = reproduce("sin-x-four-nets", settings, runs=tmp_path, force=True)
+    assert first.findings == again.findings
+    assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """One experiment that breaks down, one whose file cannot be imported, one that works."""
+    folder = tmp_path / "source" / "core"
+    folder.mkdir(parents=True)
+    (folder / "broken.py").write_text(BROKEN)
+    (folder / "unreadable.py").write_text("import nothing_of_that_name\n")
+    files = {path.stem: path for path in folder.iterdir()} | _registry._files()
+    monkeypatch.setattr(_registry, "_files", lambda: files)
+    monkeypatch.setattr("lab.lectures.core.__path__", [str(folder)])
+    return ["unreadable", "broken", "node-minus-23"]
+
+
+def test_one_failing_experiment_stops_no_other(tmp_path, broken, capsys, monkeypatch):
+    results = list(reproduce_each(broken, runs=tmp_path / "runs"))
+    assert [result.verdict for result in results] == [None, None, Verdict.HOLDS]
+    assert results[0].error == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert results[1].error == "RuntimeError: no such luck"
+    assert not (tmp_path / "runs" / "reproduce-broken" / "result.json").exists()
+    monkeypatch.setattr("lab.lectures.ids", lambda section="": broken)
+    with pytest.raises(SystemExit) as stop:
+        Reproduce(all=True, json=True, runs=tmp_path / "runs")()
+    assert stop.value.code == 1
+    printed = json.loads(capsys.readouterr().out)["experiments"]
+    assert [each["verdict"] for each in printed] == [None, None, "holds"] and printed[2]["kept"]
+
+
+def test_settings_are_checked_before_anything_is_run(tmp_path):
+    with pytest.raises(InputError, match="unknown setting 'bias'"):
+        list(reproduce_each(["node-minus-23", "power-1000"], {"bias": "1"}, runs=tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_prints_claim_figures_doubt_verdict_and_place(tmp_path, capsys):
+    Reproduce(id="node-minus-23", runs=tmp_path)()
+    out = capsys.readouterr().out
+    for text in ("L1", "right-most node", '"8 × -4 + 3 × -1 + 6 × 2 = -23"', "-23", "yes", "Doubt", "Budget"):
+        assert text in out
+    assert "Verdict: holds" in out
+    assert out.splitlines()[-1] == f"Result: {tmp_path / 'reproduce-node-minus-23'}"
+
+
+def test_the_command_prints_one_json_object(tmp_path, capsys):
+    Reproduce(id="node-minus-23", settings=("bias=1",), runs=tmp_path, json=True)()
+    one = json.loads(capsys.readouterr().out)
+    assert (one["id"], one["verdict"], one["measured"]["weighted sum"]) == ("node-minus-23", "mixed", -22)
+    assert one["seconds"] >= 0 and one["result"].startswith(str(tmp_path))
+    Reproduce(section="optimisation", runs=tmp_path, json=True)()
+    several = json.loads(capsys.readouterr().out)
+    assert "power-1000" in [each["id"] for each in several["experiments"]]
+    Reproduce(runs=tmp_path, json=True)()
+    listed = {each["id"]: each["verdict"] for each in json.loads(capsys.readouterr().out)["experiments"]}
+    # what was measured with other settings is not the verdict
+    assert listed["power-1000"] == "holds" and listed["node-minus-23"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"id": "node-minus-32"}, "unknown experiment 'node-minus-32'; did you mean node-minus-23"),
+        ({"section": "cor"}, "unknown section 'cor'; did you mean core"),
+        ({"id": "node-minus-23", "all": True}, "give one of"),
+        ({"all": True, "name": "x"}, "--name names one run"),
+        ({"id": "node-minus-23", "settings": ("bias",)}, "--set bias is not NAME=VALUE"),
+        (
+            {"id": "node-minus-23", "settings": ("bias=x",)},
+            "setting bias=x is not a number; give a number from -1000 to",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line(options, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        Reproduce(runs=tmp_path, **options)()
+
+
+def test_tag_metrics_are_known_from_the_start():
+    assert set(_reproduce.SCORES) == set(Verdict)
