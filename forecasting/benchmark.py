@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 
 from forecasting.datasets import season
 from forecasting.forecaster import (
-    CNNForecaster, LSTMForecaster, RidgeForecaster, TransformerForecaster, default_lookback,
+    CNNForecaster, LSTMForecaster, RidgeForecaster, SeasonalNaiveForecaster, TransformerForecaster,
+    default_lookback,
 )  # fmt: skip
 from lab import console, plots
 from lab.errors import InputError, unknown
@@ -62,12 +63,7 @@ def _network(kind: type) -> Model:
 
 
 def _naive(seasons: int) -> Model:
-    def make(setting: Setting) -> Any:
-        from sktime.forecasting.naive import NaiveForecaster
-
-        return NaiveForecaster(strategy="last", sp=setting.season * seasons)
-
-    return Model(make, refit=True)  # "fitting" is remembering; its update depends on what sktime remembers by default
+    return Model(lambda setting: SeasonalNaiveForecaster(lookback=seasons * setting.season))
 
 
 def _theta(setting: Setting) -> Any:
@@ -135,6 +131,44 @@ def mase(truth: np.ndarray, forecast: np.ndarray, history: np.ndarray, cycle: in
 # --- comparison -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A comparison that can be made, with everything chosen that was left open."""
+
+    models: tuple[str, ...]
+    season: int
+    origins: int
+    """Horizons held out at the end, one after the other."""
+    start: int
+    """Rows before the first of them: all that the first fit sees."""
+    lookback: int
+
+
+def settle(
+    series: pd.Series, horizon: int, models: Sequence[str] | None = None, lookback: int | None = None,
+    max_epochs: int = 30, origins: int | None = None,
+) -> Settled:  # fmt: skip
+    """Check what `compare` is asked for and choose what is left open; it documents the arguments and raises the same."""
+    if horizon < 1:
+        raise InputError(f"horizon {horizon} makes no forecast; give 1 step or more")
+    if lookback is not None and lookback < 1:
+        raise InputError(f"lookback {lookback} sees nothing; give 1 step or more")
+    if max_epochs < 1:
+        raise InputError(f"max-epochs {max_epochs} trains nothing; give 1 or more")
+    names = tuple(dict.fromkeys(models)) if models is not None else _default_models(series)
+    check_models(names)
+    if "weekly-naive" in names and not _season_is_a_day(series):
+        raise InputError(f"model 'weekly-naive' needs a series with several values a day; {series.name!r} has not; leave it out")
+    cycle = _usable_season(series, horizon)
+    if origins is not None and origins < 1:
+        raise InputError(f"origins {origins} holds nothing out; give 1 or more")
+    held_out = origins or int(np.clip(len(series) // 4 // horizon, 1, 7))
+    start = len(series) - held_out * horizon  # rows that the first fit sees
+    lookback = lookback or max(1, default_lookback(start, horizon, cycle))
+    _check_length(series, start, lookback, horizon, held_out)
+    return Settled(names, cycle, held_out, start, lookback)
+
+
 def compare(
     series: pd.Series, horizon: int, run: Run, models: Sequence[str] | None = None, lookback: int | None = None,
     max_epochs: int = 30, seed: int = 0, device: str = "auto", origins: int | None = None,
@@ -151,26 +185,13 @@ def compare(
     is empty), the figure forecast/comparison and a scalar an epoch under forecast/MODEL/.
     Raises InputError for a series too short, an unknown model or a setting that makes no sense.
     """
-    if horizon < 1:
-        raise InputError(f"horizon {horizon} makes no forecast; give 1 step or more")
-    if lookback is not None and lookback < 1:
-        raise InputError(f"lookback {lookback} sees nothing; give 1 step or more")
-    if max_epochs < 1:
-        raise InputError(f"max-epochs {max_epochs} trains nothing; give 1 or more")
-    names = tuple(dict.fromkeys(models)) if models is not None else _default_models(series)
-    check_models(names)
-    if "weekly-naive" in names and not _season_is_a_day(series):
-        raise InputError(f"model 'weekly-naive' needs a series with several values a day; {series.name!r} has not; leave it out")
-    cycle = _usable_season(series, horizon)
-    held_out = origins or int(np.clip(len(series) // 4 // horizon, 1, 7))
-    start = len(series) - held_out * horizon  # rows that the first fit sees
-    lookback = lookback or default_lookback(start, horizon, cycle)
-    _check_length(series, start, lookback, horizon, held_out, cycle)
+    settled = settle(series, horizon, models, lookback, max_epochs, origins)
+    cycle, held_out, start = settled.season, settled.origins, settled.start
     rows, forecasts = [], []
-    with console.bar("forecast", len(names) * (held_out + 1), "forecasts") as advance:
-        for name in names:
+    with console.bar("forecast", len(settled.models) * (held_out + 1), "forecasts") as advance:
+        for name in settled.models:
             began = time.monotonic()
-            setting = Setting(cycle, lookback, max_epochs, seed, device, _reporter(run, name))
+            setting = Setting(cycle, settled.lookback, max_epochs, seed, device, _reporter(run, name))
             for origin, (made, forecaster) in enumerate(_roll(MODELS[name], setting, series, horizon, start)):
                 forecasts.append(_rows(name, start + origin * horizon, made, series))
                 advance(note=name)
@@ -211,9 +232,9 @@ def _usable_season(series: pd.Series, horizon: int) -> int:
     return cycle if len(series) - horizon >= 3 * cycle else 1
 
 
-def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int, cycle: int) -> None:
+def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int) -> None:
     needed = lookback + horizon
-    if start < needed or start <= cycle:
+    if start < needed:
         place = series.attrs.get("file", f"series {series.name!r}")
         last = f" (the last is row {len(series) + 1})" if "file" in series.attrs else ""
         raise InputError(

@@ -47,7 +47,7 @@ class Forecast(Command):
         choose(self.device)
         series = load(self.series, self.target or None, self.time or None, self.fill, time_format=self.time_format or None)
         name = self.name or f"forecast-{Path(self.series).name.split('.')[0]}"
-        settings = benchmark.checked(
+        settings = benchmark.settle(
             series, self.horizon, self.models or None, self.lookback, self.max_epochs, self.origins
         )  # before the run's folder is made
         with Run.open(self.runs, name, self, metrics=[f"forecast/MASE/{model}" for model in settings.models]) as run:

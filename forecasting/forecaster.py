@@ -20,7 +20,7 @@ from forecasting.networks.cnn import CNN
 from forecasting.networks.lstm import LSTM
 from forecasting.networks.norm import Reversible
 from forecasting.networks.transformer import Transformer
-from lab.device import choose
+from lab.device import choose, threads
 from lab.errors import InputError
 
 LONGEST = 720  # steps an automatic lookback may reach back: beyond, trials on hourly data gained nothing
@@ -74,18 +74,23 @@ class DirectForecaster(BaseForecaster):
         self.horizon_ = int(steps.max())
         self.history_ = y
         cycle = season(y)
-        self.lookback_ = self.lookback or default_lookback(len(y), self.horizon_, cycle)
-        if len(y) < self.lookback_ + self.horizon_:
-            raise InputError(
-                f"{len(y)} rows are fewer than lookback {self.lookback_} + horizon {self.horizon_}; "
-                "give more rows, a shorter lookback or a shorter horizon"
-            )
+        self.lookback_ = self._lookback(len(y), cycle)
         values = y.to_numpy(np.float64)  # (time, channels)
         self.mean_ = values.mean(axis=0)
         deviation = values.std(axis=0)
         self.scale_ = np.where(deviation > 1e-12 * np.abs(self.mean_), deviation, 1.0)  # a constant channel
         self._train((values - self.mean_) / self.scale_, cycle)
         return self
+
+    def _lookback(self, rows: int, cycle: int) -> int:
+        """Steps to look back on a series of `rows`. Raises InputError if not one window fits into them."""
+        lookback = self.lookback or default_lookback(rows, self.horizon_, cycle)
+        if rows < lookback + self.horizon_:
+            raise InputError(
+                f"{rows} rows are fewer than lookback {lookback} + horizon {self.horizon_}; "
+                "give more rows, a shorter lookback or a shorter horizon"
+            )
+        return lookback
 
     def _train(self, values: np.ndarray, cycle: int) -> None:
         """Fit to `values` (time, channels), standardised."""
@@ -109,6 +114,41 @@ class DirectForecaster(BaseForecaster):
         return self._fit(self.history_, X, self.fh) if update_params else self
 
 
+class SeasonalNaiveForecaster(DirectForecaster):
+    """The last season again and again: what every forecast is measured against.
+
+    Parameters
+    ----------
+    lookback : int or None
+        Steps that are repeated; None takes the season of the series' frequency.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from forecasting.forecaster import SeasonalNaiveForecaster
+    >>> forecaster = SeasonalNaiveForecaster()
+    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().tolist()
+    [417.0, 391.0, 419.0]
+    """
+
+    def __init__(self, lookback: int | None = None):
+        self.lookback = lookback
+        self._ready()
+
+    def _lookback(self, rows: int, cycle: int) -> int:
+        return self.lookback or min(cycle, rows)
+
+    def _train(self, values: np.ndarray, cycle: int) -> None:
+        pass  # the window that `predict` sees is all it knows
+
+    def _forecast(self, window: np.ndarray) -> np.ndarray:
+        return window[np.arange(self.horizon_) % len(window)]
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+        return [{}, {"lookback": 3}]
+
+
 class RidgeForecaster(DirectForecaster):
     """Ridge regression of the next steps on the window minus its last value, in closed form.
 
@@ -118,6 +158,14 @@ class RidgeForecaster(DirectForecaster):
         Steps a forecast looks back; None chooses from the season and the number of rows.
     validation : float
         Share of the windows, the last ones, on which the strength is chosen; the weights then come from all of them.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from forecasting.forecaster import RidgeForecaster
+    >>> forecaster = RidgeForecaster()
+    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().shape
+    (3,)
     """
 
     def __init__(self, lookback: int | None = None, validation: float = 0.2):
@@ -145,8 +193,8 @@ class NetworkForecaster(DirectForecaster):
         Steps a forecast looks back; None chooses from the season and the number of rows.
     patch : int or None
         Steps that enter the network together; None takes a season where two fit into the lookback.
-    width : int
-        Features a patch.
+    width : int or None
+        Features a patch; None takes the architecture's own default.
     dropout : float
     skip : bool
         Start from the closed-form linear forecast (frozen, fitted to the part before validation) and learn what it misses.
@@ -170,13 +218,13 @@ class NetworkForecaster(DirectForecaster):
         self,
         lookback: int | None = None,
         patch: int | None = None,
-        width: int = 32,
+        width: int | None = None,
         dropout: float = 0.3,
-        skip: bool = True,
+        skip: bool = False,
         max_epochs: int = 30,
-        steps_per_epoch: int = 50,
+        steps_per_epoch: int = 40,
         patience: int = 8,
-        batch: int = 64,
+        batch: int = 32,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
         validation: float = 0.2,
@@ -214,9 +262,10 @@ class NetworkForecaster(DirectForecaster):
             self.validation,
         )  # fmt: skip
         # Weights and dropout draw from torch's global generators: seed them, and leave the caller's stream untouched.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), threads(1):
             torch.manual_seed(seed)
-            core = type(self).network(self.lookback_, self.horizon_, self.patch_, width=self.width, dropout=self.dropout)
+            settings = {"dropout": self.dropout} if self.width is None else {"dropout": self.dropout, "width": self.width}
+            core = type(self).network(self.lookback_, self.horizon_, self.patch_, **settings)
             self.network_ = Reversible(core, skip).to(device)
             series = torch.from_numpy(values).float().to(device)
             generator = torch.Generator().manual_seed(seed)
@@ -236,18 +285,45 @@ class NetworkForecaster(DirectForecaster):
 
 
 class CNNForecaster(NetworkForecaster):
-    """A 1D CNN on patches; parameters as `NetworkForecaster`."""
+    """A 1D CNN on patches; parameters as `NetworkForecaster`.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from forecasting.forecaster import CNNForecaster
+    >>> forecaster = CNNForecaster(max_epochs=1, random_state=0)
+    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().shape
+    (3,)
+    """
 
     network = CNN
 
 
 class LSTMForecaster(NetworkForecaster):
-    """An LSTM over segments; parameters as `NetworkForecaster`."""
+    """An LSTM over segments; parameters as `NetworkForecaster`.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from forecasting.forecaster import LSTMForecaster
+    >>> forecaster = LSTMForecaster(max_epochs=1, random_state=0)
+    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().shape
+    (3,)
+    """
 
     network = LSTM
 
 
 class TransformerForecaster(NetworkForecaster):
-    """A Transformer on patches; parameters as `NetworkForecaster`."""
+    """A Transformer on patches; parameters as `NetworkForecaster`.
+
+    Examples
+    --------
+    >>> from sktime.datasets import load_airline
+    >>> from forecasting.forecaster import TransformerForecaster
+    >>> forecaster = TransformerForecaster(max_epochs=1, random_state=0)
+    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().shape
+    (3,)
+    """
 
     network = Transformer

@@ -88,12 +88,12 @@ class Plan:
 
     max_epochs: int = 30
     """Most epochs; one ends with a look at the validation error."""
-    steps_per_epoch: int = 50
+    steps_per_epoch: int = 40
     """Gradient steps an epoch, however long the series: neighbouring windows say much the same, so a long series needs no
     full pass, and a short one needs more steps than it has batches."""
     patience: int = 8
     """Epochs without a better validation error before it stops."""
-    batch: int = 64
+    batch: int = 32
     """Windows a gradient step, drawn at random, each of one channel."""
     learning_rate: float = 2e-3
     """Of AdamW at the start; it falls to nought along a cosine over max_epochs."""

@@ -13,7 +13,7 @@ class LSTM(nn.Module):
     one step from the final state, told by a learned embedding which segment it is: no error is fed back.
     """
 
-    def __init__(self, lookback: int, horizon: int, patch: int, width: int = 64, dropout: float = 0.3):
+    def __init__(self, lookback: int, horizon: int, patch: int, width: int = 128, dropout: float = 0.3):
         super().__init__()
         self.patch, self.horizon = patch, horizon
         segments = -(-horizon // patch)
