@@ -59,7 +59,9 @@ class Reproduce(Command):
         if not self.json:
             console.results.print(f"[bold]{claim.id}[/bold]  {claim.lecture}, slide “{claim.slide}”")
             console.results.print(f"Says: {claim.says}", markup=False)
-        self.show("", ["measured", "", "95 % interval", "expected", "holds"], [_row(each) for each in result.findings])
+        self.show(
+            "", ["finding", "measured", "95 % interval", "expected", "holds"], [_row(each) for each in result.findings]
+        )
         if not self.json:
             console.results.print(f"Budget: {result.budget}", markup=False)
             console.results.print(f"Doubt: {claim.doubt}", markup=False)

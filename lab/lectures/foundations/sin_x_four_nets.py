@@ -29,7 +29,7 @@ MODELS = {"[2]": (2,), "[20, 3]": (20, 3), "[20, 5]": (20, 5), "[30]": (30,)}
 class Settings:
     seeds: int = setting(5, 1, 30, quick=3)
     """Random starts of each model."""
-    iterations: int = setting(200, 1, 5000, quick=100)
+    iterations: int = setting(300, 1, 5000, quick=150)
     """Iterations of L-BFGS, full batch."""
     points: int = setting(200, 10, 2000)
     """Training points, evenly spaced over the range."""
