@@ -129,7 +129,10 @@ def picture(nets: dict[str, nn.Sequential], x: torch.Tensor, error: dict[str, fl
             panel.axvspan(-4, -2, color=LIGHT_GREY, alpha=0.55, linewidth=0)
             panel.axvspan(2, 4, color=LIGHT_GREY, alpha=0.55, linewidth=0)
         top.set_title(
-            f"{name}: MSE {error[name]:.0e}", loc="left", fontsize=16, color=VERMILION if error[name] > 0.01 else BLACK
+            f"{name}: best MSE {error[name]:.0e}",
+            loc="left",
+            fontsize=16,
+            color=VERMILION if error[name] > 0.01 else BLACK,
         )
         bottom.set_xlabel("x / π", fontsize=13)
     axes[0, 0].set(xlim=(-4, 4), ylim=(-2.4, 2.4))
@@ -139,7 +142,7 @@ def picture(nets: dict[str, nn.Sequential], x: torch.Tensor, error: dict[str, fl
     axes[1, 0].set(xticks=[-4, -2, 0, 2, 4], ylim=(-1.1, 1.1))
     shallow, *beyond = (finding.holds for finding in findings[:4])
     learns = (
-        "One hidden layer of 30 learns sin(x) as well as two" if shallow else "[30] is not shown to match two layers"
+        "One hidden layer of 30 is within 10x of two layers" if shallow else "[30] is not shown to match two layers"
     )
     lost = "beyond the data (grey) all are lost" if all(beyond) else "the edge of the data (grey) does not show"
     title = f"{learns}; {lost}"
