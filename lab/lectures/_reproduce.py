@@ -147,9 +147,14 @@ def prepare(id: str, settings: Mapping[str, Any] | None, quick: bool, seeds: int
 
 
 def newest(id: str, runs: Path) -> Verdict | None:
-    """The verdict last found for an experiment at full length, if there is one under `runs`."""
-    path = runs / f"reproduce-{id}" / "result.json"
-    return Verdict(json.loads(path.read_text())["verdict"]) if path.exists() else None
+    """The verdict last found under `runs` for an experiment as it is by default, if there is one.
+
+    Where its defaults have changed since, the later runs lie in reproduce-ID-2 and so on.
+    """
+    folders = (path for path in runs.glob(f"reproduce-{id}*") if re.fullmatch(rf"reproduce-{id}(-\d+)?", path.name))
+    found = [path / "result.json" for path in folders if (path / "result.json").exists()]
+    last = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return Verdict(json.loads(last.read_text())["verdict"]) if last else None
 
 
 def _line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """What reproducing leaves behind, what is not done twice, and what the command prints."""
 
 import json
+import os
 
 import pytest
 
@@ -151,6 +152,16 @@ def test_the_command_prints_one_json_object(tmp_path, capsys):
 def test_wrong_input_is_one_line(options, message, tmp_path):
     with pytest.raises(InputError, match=message):
         Reproduce(runs=tmp_path, **options)()
+
+
+def test_the_newest_verdict_is_told_where_defaults_have_changed(tmp_path):
+    for number, verdict in (("", "holds"), ("-2", "fails"), ("-quick", "mixed")):
+        folder = tmp_path / f"reproduce-power-1000{number}"
+        folder.mkdir()
+        (folder / "result.json").write_text(f'{{"verdict": "{verdict}"}}')
+    os.utime(tmp_path / "reproduce-power-1000" / "result.json", (1, 1))
+    assert _reproduce.newest("power-1000", tmp_path) is Verdict.FAILS
+    assert _reproduce.newest("node-minus-23", tmp_path) is None
 
 
 def test_tag_metrics_are_known_from_the_start():
