@@ -111,7 +111,7 @@ def forecast_comparison(
     panel.get_legend().remove()
     panel.margins(x=0.01)
     panel.text(truth.index[0], 1.0, " held out", transform=panel.get_xaxis_transform(), va="top", fontsize=11, color=DARK_GREY)
-    panel.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=7))
+    panel.xaxis.set_major_locator(locator := AutoDateLocator())
     panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     names = others[::-1]
     ranking.barh(names, [scores[name] for name in names], color=[COLOURS.get(name, SKY) for name in names])
@@ -126,3 +126,81 @@ def forecast_comparison(
 
 def _spoken(model: str) -> str:
     return model.upper() if len(model) <= 4 else model.capitalize()
+
+
+# --- anomalies ------------------------------------------------------------------------------------------------------
+
+
+def anomaly_scores(
+    time: np.ndarray, values: np.ndarray, scores: np.ndarray, threshold: float, found: Sequence[tuple[int, int]],
+    train_end: int, title: str, x: str, y: str, labelled: Sequence[tuple[int, int]] = (),
+) -> Figure:  # fmt: skip
+    """A series (n,) above its anomaly scores (n,): what was found in vermilion, the training part shaded.
+
+    found, labelled: intervals [start, end) of positions, found ones strongest first. time: (n,) numbers or datetimes.
+    """
+    figure, axes = canvas(2, height=5.4, sharex=True, gridspec_kw={"height_ratios": [3, 2]})
+    top, bottom = axes[:, 0]
+    top.plot(time, values, color=COLOURS["truth"], linewidth=0.9)
+    bottom.plot(time, scores, color=DARK_GREY, linewidth=1.1)
+    bottom.axhline(threshold, color=COLOURS["anomaly"], linestyle="--", linewidth=1.3, label="threshold")
+    for panel, tag in ((top, "training part"), (bottom, None)):
+        panel.axvspan(time[0], time[train_end - 1], color=LIGHT_GREY, alpha=0.35, linewidth=0, label=tag)
+    for number, (start, end) in enumerate(found):
+        top.plot(time[start:end], values[start:end], color=COLOURS["anomaly"], label="found" if number == 0 else None)
+        bottom.axvspan(time[start], time[end - 1], color=COLOURS["anomaly"], alpha=0.25, linewidth=0)
+    for number, (start, end) in enumerate(labelled):
+        top.plot(
+            [time[start], time[end - 1]], [1.02, 1.02], color=PURPLE, linewidth=5, solid_capstyle="butt", clip_on=False,
+            transform=top.get_xaxis_transform(), label="labelled" if number == 0 else None,
+        )  # fmt: skip
+    label(top, title, "", y)
+    label(bottom, "", x, "score\n(nats a step)")
+    _legend_below(figure, top, bottom)
+    return figure
+
+
+def counterfactual_fan(
+    time: np.ndarray, values: np.ndarray, start: int, end: int, paths: np.ndarray, title: str, x: str, y: str,
+    margin: int, clean: np.ndarray | None = None,
+) -> Figure:  # fmt: skip
+    """What would have been normal in [start, end): each path (K, end - start), their median, and what was there.
+
+    margin: samples shown on either side. The paths are drawn from the sample before to the one after the interval, so
+    that a jump would show. clean: (n,) the true normal, where it is known.
+    """
+    figure, axes = canvas()
+    panel = axes[0, 0]
+    low, high = max(0, start - margin), min(len(values), end + margin)
+    left, right = max(start - 1, low), min(end + 1, high)  # one sample further than the interval on either side
+    around = (np.repeat(values[left:start][None], len(paths), 0), np.repeat(values[end:right][None], len(paths), 0))
+    whole = np.concatenate([around[0], paths, around[1]], axis=1)
+    panel.axvspan(time[start], time[end - 1], color=LIGHT_GREY, alpha=0.35, linewidth=0)
+    for number, path in enumerate(whole):
+        tag = f"{len(paths)} draws of what would be normal" if number == 0 else None
+        panel.plot(time[left:right], path, color=COLOURS["counterfactual"], linewidth=0.9, alpha=0.55, label=tag)
+    panel.plot(time[left:right], np.median(whole, axis=0), color=BLUE, linewidth=2.2, label="their median")
+    panel.plot(time[left:right], values[left:right], color=COLOURS["anomaly"], linewidth=2.2, label="what was there")
+    for part, tag in ((slice(low, start), "surroundings"), (slice(end, high), None)):
+        panel.plot(time[part], values[part], color=COLOURS["truth"], linewidth=1.4, label=tag)
+    if clean is not None:
+        true = clean[left:right]
+        panel.plot(time[left:right], true, color=COLOURS["truth"], linestyle=":", linewidth=2.0, label="true normal")
+    label(panel, title, x, y)
+    _legend_below(figure, panel)
+    return figure
+
+
+def _legend_below(figure: Figure, *panels: Axes) -> None:
+    """One legend for all panels, under the figure, where it hides nothing; times with short tick labels."""
+    handles, names = [], []
+    for panel in panels:
+        found = panel.get_legend_handles_labels()
+        handles += found[0]
+        names += found[1]
+        if panel.get_legend():
+            panel.get_legend().remove()
+        if isinstance(panel.xaxis.get_major_locator(), AutoDateLocator):
+            panel.xaxis.set_major_locator(locator := AutoDateLocator())
+            panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=11)

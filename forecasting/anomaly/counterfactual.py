@@ -42,7 +42,11 @@ class Explanation:
 
 
 def explain(
-    detector: MaskedDetector, series: pd.Series | np.ndarray, interval: tuple[int, int], k: int = 20, random_state: int = 0
+    detector: MaskedDetector,
+    series: pd.Series | np.ndarray,
+    interval: tuple[int, int],
+    k: int = 20,
+    random_state: int = 0,
 ) -> Explanation:
     """Redraw the samples [start, end) of `series` (n,) `k` times, given the rest and a fitted detector.
 
@@ -61,7 +65,9 @@ def explain(
     drawn = sample(detector.network_, steps, first, last, k, random_state) * detector.scale_ + detector.mean_
     paths = drawn if factor == 1 else np.stack([native(values, path, first, start, end, factor) for path in drawn])
     peaks = [detector.peak(np.concatenate([values[:start], path, values[end:]]), start, end) for path in paths]
-    return Explanation(start, end, values, paths, np.array(peaks), detector.peak(values, start, end), detector.threshold_)
+    return Explanation(
+        start, end, values, paths, np.array(peaks), detector.peak(values, start, end), detector.threshold_
+    )
 
 
 def check(length: int, start: int, end: int, k: int, period: int) -> None:
@@ -75,15 +81,15 @@ def check(length: int, start: int, end: int, k: int, period: int) -> None:
         )
     if length - (end - start) < period:
         raise InputError(
-            f"the interval from {start} to {end} leaves {length - (end - start)} samples around it, less than one period "
-            f"({period}); give a shorter one"
+            f"the interval from {start} to {end} leaves {length - (end - start)} samples around it, "
+            f"less than one period ({period}); give a shorter one"
         )
 
 
 def native(values: np.ndarray, path: np.ndarray, first: int, start: int, end: int, factor: int) -> np.ndarray:
     """Model steps at native resolution: a smooth curve with the block means `path`, joined to what lies around.
 
-    values: the series (n,); path: means of the blocks first, first + 1, ... of `factor` samples; returns (end - start,).
+    values: the series (n,); path: means of the blocks first, first + 1, ... of `factor` samples; gives (end - start,).
     The curve is a monotone cubic through the block centres, shifted until its block means are those of `path` (five
     rounds; a spline through the means alone would flatten every spike). Within one block of either edge it is
     bent to meet the sample outside, so that no jump shows; what is finer than a block is not made up.
@@ -109,9 +115,13 @@ def native(values: np.ndarray, path: np.ndarray, first: int, start: int, end: in
     joined = curve[inside]
     away = np.arange(end - start)
     if start > 0:
-        joined = joined + (values[start - 1] - curve[max(inside[0] - 1, 0)]) * np.clip(1 - (away + 1) / (factor + 1), 0, 1)
+        joined = joined + (values[start - 1] - curve[max(inside[0] - 1, 0)]) * np.clip(
+            1 - (away + 1) / (factor + 1), 0, 1
+        )
     if end < len(values):
-        joined = joined + (values[end] - curve[min(inside[-1] + 1, size - 1)]) * np.clip(1 - (away[::-1] + 1) / (factor + 1), 0, 1)
+        joined = joined + (values[end] - curve[min(inside[-1] + 1, size - 1)]) * np.clip(
+            1 - (away[::-1] + 1) / (factor + 1), 0, 1
+        )
     return joined
 
 
@@ -129,8 +139,8 @@ def validity(peaks: np.ndarray, threshold: float) -> float:
 def proximity(paths: np.ndarray, original: np.ndarray, scale: float) -> float:
     """How far the paths (K, width) are from the original (width,): mean |path - original| / scale; smaller is nearer.
 
-    The scaled L1 distance of Wachter, Mittelstadt and Russell (2017), equation 4, averaged over samples and paths; `scale`
-    is the spread of the training part (theirs: the median absolute deviation, which is 0 for a series of spikes).
+    The scaled L1 distance of Wachter, Mittelstadt and Russell (2017), equation 4, as a mean over samples and paths;
+    `scale` is the spread of the training part (theirs: the median absolute deviation, which is 0 for a series of spikes).
     """
     return float(np.mean(np.abs(paths - original)) / scale)
 

@@ -40,9 +40,10 @@ def load(
         if target not in (None, case.series.name):
             raise unknown("column", str(target), [str(case.series.name)], f"(of {name_or_path})")
         return case
-    if not Path(name_or_path).suffix and "/" not in name_or_path and name_or_path not in datasets.SERIES:
-        if not Path(name_or_path).is_file():
-            raise unknown("series", name_or_path, [*NAMED, *datasets.SERIES], "(a path to a CSV file works too)")
+    path = Path(name_or_path)
+    a_name = not path.suffix and "/" not in name_or_path and not path.is_file()
+    if a_name and name_or_path not in datasets.SERIES:
+        raise unknown("series", name_or_path, [*NAMED, *datasets.SERIES], "(a path to a CSV file works too)")
     series = datasets.load(name_or_path, target, time, fill)
     return Case(Path(name_or_path).name.split(".")[0], series)
 
@@ -50,8 +51,8 @@ def load(
 def mitdb() -> Case:
     """20.8 s of one ECG lead with one early beat, from sktime's own files (MIT-BIH arrhythmia database, 360 Hz).
 
-    Its CSV has 7,500 rows of `data` (millivolt) and `label` (1 within 6936 .. 7287, around one beat that comes 0.26 s too soon).
-    sktime names neither the record nor the lead. The first 15 s are taken as normal.
+    Its CSV has 7,500 rows of `data` (millivolt) and `label` (1 within 6936 .. 7287, around one beat that
+    comes too soon). sktime names neither the record nor the lead. The first 15 s are taken as normal.
     """
     from importlib.resources import files
 
@@ -62,8 +63,14 @@ def mitdb() -> Case:
     return Case("mitdb", series, 15 * ECG_RATE, [(int(marked[0]), int(marked[-1]) + 1)])
 
 
-def web_traffic_anomaly(seed: int = 0, days: int = 84, kind: str = "outage", start: int | None = None, width: int = 12) -> Case:
-    """Twelve weeks of generated web traffic, hourly, without bursts, one anomaly in the last quarter; the clean course is known."""
+def web_traffic_anomaly(
+    seed: int = 0, days: int = 84, kind: str = "outage", start: int | None = None, width: int = 12
+) -> Case:
+    """Generated hourly web traffic, without bursts, with one anomaly in the last quarter; the clean course is known.
+
+    days: length, of which the first three quarters are for training. kind: see `inject`. start, width: hours; left out,
+    the anomaly begins on a Wednesday at 08:00.
+    """
     from forecasting.datasets import web_traffic
 
     series = web_traffic(days, seed, bursts=0.0)
@@ -71,13 +78,19 @@ def web_traffic_anomaly(seed: int = 0, days: int = 84, kind: str = "outage", sta
     if start is None:  # a Wednesday in the last quarter of the series, from 08:00
         start = 24 * (7 * ((days * 7 // 8) // 7) + 2) + 8
     spoiled = inject(clean, start, start + width, kind)
-    return Case("web-traffic-anomaly", pd.Series(spoiled, series.index, name="views"), 24 * (days * 3 // 4), [(start, start + width)], clean)
+    return Case(
+        "web-traffic-anomaly",
+        pd.Series(spoiled, series.index, name="views"),
+        24 * (days * 3 // 4),
+        [(start, start + width)],
+        clean,
+    )
 
 
 def inject(clean: np.ndarray, start: int, end: int, kind: str) -> np.ndarray:
     """A copy of `clean` (n,) with one anomaly in [start, end).
 
-    kind: "outage" (45 % of the normal), "surge" (170 %), "stuck" (the first value held), "reversed" (backwards in time).
+    kind: "outage" (45 % of the normal), "surge" (170 %), "stuck" (the first value held), "reversed" (in time).
     """
     part = clean[start:end]
     kinds = {

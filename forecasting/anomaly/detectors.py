@@ -15,16 +15,15 @@ def blocks(values: np.ndarray, factor: int) -> np.ndarray:
     """Means of consecutive blocks of `factor` samples; the last block may be shorter. (n,) -> (ceil(n / factor),)"""
     if factor == 1:
         return values
-    return np.add.reduceat(values, np.arange(0, len(values), factor)) / np.diff(
-        np.append(np.arange(0, len(values), factor), len(values))
-    )
+    starts = np.arange(0, len(values), factor)
+    return np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))
 
 
 def tail_quantile(scores: np.ndarray, quantile: float, tail: float = 0.95) -> float:
     """The `quantile` of which `scores` (n,) are a sample, looked for beyond the largest of them if need be.
 
-    Peaks over threshold with an exponential tail (Siffer et al. 2017, SPOT, with shape 0): above u, the `tail` quantile,
-    the excess has mean m, so quantile q lies at u + m log((1 - tail) / (1 - q)). Within the tail, the sample's own.
+    Peaks over threshold with an exponential tail (Siffer et al. 2017, SPOT, shape 0): above u, the `tail` quantile, the
+    excess has mean m, so quantile q lies at u + m log((1 - tail) / (1 - q)). Within the tail, the sample's own.
     """
     if quantile <= tail:
         return float(np.quantile(scores, quantile))
@@ -49,7 +48,7 @@ class MaskedDetector(BaseDetector):
     """Scores windows by how unlikely they are, given what lies around them, under a masked model of normal data.
 
     `fit` takes a series without anomalies (or hardly any), learns p(window | surroundings) on its first 80 % and sets
-    the threshold on the rest. The score of a sample is the mean, over all windows that cover it, of the window's mean
+    the threshold on the rest (or on the whole training part, if that is higher). The score of a sample is the mean, over all windows that cover it, of the window's mean
     -log p in nats a step; windows have two widths, `window` and a quarter of it, so that both the short and the
     long stand out. Scores need surroundings: give `predict` the whole series rather than the part after training.
 
@@ -119,7 +118,7 @@ class MaskedDetector(BaseDetector):
         from lab.device import choose
 
         values = _values(X)
-        self._check(len(values))
+        self.check(len(values))
         self.period_ = int(self.period or periods.estimate(values) or max(8, min(32, len(values) // 8)))
         self.cycle_ = periods.cycle(values, self.period_)
         self.factor_ = max(1, self.period_ // _FINE)
@@ -139,22 +138,32 @@ class MaskedDetector(BaseDetector):
             self.network_, self.history_ = masked.train(
                 steps[:cut], steps[cut:], shape, self.max_epochs, self.random_state, choose(self.device), advance
             )
-        self.threshold_ = tail_quantile(self._score_steps(steps)[cut:], self.quantile)
+        scores = self._score_steps(steps)
+        # held-out scores, as the model knows the rest too well; but that part may be a few periods only, and the start of
+        # the series, which has nothing before it, shows what scores are like where surroundings are missing
+        self.threshold_ = max(tail_quantile(scores[cut:], self.quantile), tail_quantile(scores, self.quantile))
         return self
 
-    def _check(self, length: int) -> None:
+    def check(self, length: int) -> None:
+        """Raises InputError unless the settings make sense for a training part of `length` samples."""
         if length < SHORTEST:
-            raise InputError(f"the training part has {length} samples; at least {SHORTEST} are needed, better 10 periods")
-        for name, value, least in (("period", self.period, 2), ("window", self.window, 2), ("max_epochs", self.max_epochs, 1)):
+            raise InputError(
+                f"the training part has {length} samples; at least {SHORTEST} are needed, better 10 periods"
+            )
+        for name, value, least in (
+            ("period", self.period, 2),
+            ("window", self.window, 2),
+            ("max_epochs", self.max_epochs, 1),
+        ):
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}; give at least {least}")
         if self.period is not None and 2 * self.period > length:
             raise InputError(
-                f"period {self.period} does not fit twice into the training part of {length} samples; give a shorter one"
+                f"period {self.period} does not fit twice into the training part of {length} samples; give less"
             )
         if self.window is not None and 2 * self.window > length:
             raise InputError(
-                f"window {self.window} does not fit twice into the training part of {length} samples; give a shorter one"
+                f"window {self.window} does not fit twice into the training part of {length} samples; give less"
             )
         if not 0.5 <= self.quantile < 1:
             raise InputError(f"quantile is {self.quantile}; give one from 0.5 to below 1, such as 0.9999")
@@ -209,18 +218,25 @@ class MaskedDetector(BaseDetector):
         """Flagged samples as intervals [start, end) with their peak score, highest first.
 
         scores: (n,) as from transform_scores; first: positions before it are not looked at (the training part).
-        Flags closer than half a window are one anomaly: an unusual shape often has an ordinary moment within.
+        Flags closer than a quarter of a window are one anomaly. An interval keeps what is above half the
+        height from the threshold to its peak: a window's score reaches a window's width beyond its cause.
         """
-        gap = self.factor_ * self.widths_[-1] // 2
-        found = runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap)
-        rows = [(start, end, float(scores[start:end].max())) for start, end in found]
+        gap = self.factor_ * self.widths_[-1] // 4
+        rows = []
+        for start, end in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap):
+            peak = scores[start:end].max()
+            for low, high in runs(scores[start:end] > (self.threshold_ + peak) / 2, gap):
+                rows.append((start + low, start + high, float(scores[start + low : start + high].max())))
         table = pd.DataFrame(rows, columns=["start", "end", "peak"])
         return table.sort_values("peak", ascending=False, kind="stable", ignore_index=True)
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
         """Settings for sktime's tests: seconds, not quality."""
-        return [{"max_epochs": 1, "device": "cpu"}, {"period": 8, "window": 6, "quantile": 0.9, "max_epochs": 1, "device": "cpu"}]
+        return [
+            {"max_epochs": 1, "device": "cpu"},
+            {"period": 8, "window": 6, "quantile": 0.9, "max_epochs": 1, "device": "cpu"},
+        ]
 
 
 def _silent(n: int = 1, note: str = "") -> None:

@@ -67,16 +67,22 @@ class MaskedNetwork(nn.Module):
         self.blocks = nn.ModuleList()
         reach, dilation = 0, 1
         while reach < shape.context:
-            self.blocks.append(nn.Conv1d(channels, 2 * channels, kernel, padding=dilation * (kernel // 2), dilation=dilation))
+            self.blocks.append(
+                nn.Conv1d(channels, 2 * channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+            )
             reach += dilation * (kernel // 2)
             dilation *= 2
         self.mix = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in self.blocks)
-        self.dropout = nn.Dropout1d(dropout)  # whole channels: drawing a coin for every step would cost more than the convolutions
+        self.dropout = nn.Dropout1d(
+            dropout
+        )  # whole channels: drawing a coin for every step would cost more than the convolutions
         self.head = nn.Conv1d(channels, 3 * components, 1)
         # components start apart, or they would learn the same thing
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
-            self.head.bias.copy_(torch.cat([torch.zeros(components), torch.linspace(-1, 1, components), -torch.ones(components)]))
+            self.head.bias.copy_(
+                torch.cat([torch.zeros(components), torch.linspace(-1, 1, components), -torch.ones(components)])
+            )
 
     def forward(self, sights: Tensor) -> Tensor:
         """(batch, 2 x sights, steps) -> (batch, steps, components, 3): weight logit, mean, log scale."""
@@ -104,11 +110,12 @@ def log_density(mixture: Tensor, value: Tensor) -> Tensor:
 def draw(mixture: Tensor, generator: torch.Generator) -> Tensor:
     """One value from each mixture (rows, components, 3) -> (rows,).
 
-    The outermost 2 % of the chosen logistic on either side are not drawn (as with nucleus sampling of tokens): one
-    stray step would lead all the steps after it astray.
+    Components of less than 5 % and the outermost 2 % of the chosen one on either side are not drawn (as with nucleus
+    sampling of tokens): one stray step would lead all the steps after it astray.
     """
     logit, mean, log_scale = mixture.unbind(-1)
-    chosen = torch.multinomial(logit.softmax(-1), 1, generator=generator)  # (rows, 1)
+    weight = logit.softmax(-1)
+    chosen = torch.multinomial(weight * (weight >= 0.05), 1, generator=generator)  # (rows, 1)
     u = 0.02 + 0.96 * torch.rand(chosen.shape, generator=generator)
     scale = log_scale.clamp(min=float(np.log(0.02))).exp()
     return (mean.gather(-1, chosen) + scale.gather(-1, chosen) * torch.logit(u)).squeeze(-1)
@@ -116,12 +123,17 @@ def draw(mixture: Tensor, generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Masks:
-    """Hidden runs, one a row, all (rows,) of positions in the series: run = [first, last), known part = [lo, hi)."""
+    """Hidden runs, one a row, all (rows,) of positions in the series: run = [first, last), known part = [lo, hi).
+
+    past, future: whether the echoes, a period and a cycle before and after, are shown; (rows,) bool.
+    """
 
     first: Tensor
     last: Tensor
     lo: Tensor
     hi: Tensor
+    past: Tensor
+    future: Tensor
 
 
 def look(series: Tensor, masks: Masks, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,8 +157,9 @@ def look(series: Tensor, masks: Masks, shape: Shape) -> tuple[Tensor, Tensor, Te
     centre = (values * visible).sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp(min=1)
     sights = [(values - centre) * visible, visible]
     for lag in shape.lags:
-        for shift in (-lag, lag):
+        for shift, shown in ((-lag, masks.past), (lag, masks.future)):
             echo, known = seen(steps + shift)
+            known = known & shown[:, None]
             sights += [(echo - centre) * known, known]
     hidden = (steps >= masks.first[:, None]) & (steps < masks.last[:, None])
     return torch.stack([sight.to(series.dtype) for sight in sights], 1), values - centre, hidden
@@ -155,16 +168,23 @@ def look(series: Tensor, masks: Masks, shape: Shape) -> tuple[Tensor, Tensor, Te
 def training_masks(length: int, shape: Shape, rows: int, generator: torch.Generator) -> Masks:
     """Random runs in a series of `length` steps: mostly with both sides visible, some with one side only.
 
-    Widths are 1 .. window, short ones more often (a sampler ends with them all the time). One in seven has nothing after
+    Widths are 1 .. window, short ones more often (every draw ends with them). One in seven has nothing after
     it and may be longer, as at the end of a series or at the start of a long gap; one in ten has nothing before.
     """
-    u, place, kind = torch.rand(3, rows, generator=generator)
+    u, place, kind, side = torch.rand(4, rows, generator=generator)
     open_end, open_start = kind < 0.15, kind > 0.9
     widest = torch.where(open_end, shape.window + shape.context, shape.window).clamp(max=length)
     width = (1 + (u**2 * widest).long()).clamp(max=length)
     first = (place * (length - width + 1)).long()
     last = first + width
-    return Masks(first, last, torch.where(open_start, first, 0), torch.where(open_end, last, length))
+    return Masks(
+        first,
+        last,
+        torch.where(open_start, first, 0),
+        torch.where(open_end, last, length),
+        side < 0.65,
+        (side < 0.4) | (side > 0.75),
+    )
 
 
 def loss(network: MaskedNetwork, series: Tensor, masks: Masks, noise: Tensor | None = None) -> Tensor:
@@ -235,6 +255,8 @@ def train(
 def surprise(network: MaskedNetwork, values: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
     """Mean -log p a step, in nats, of each window [start, start + width) of `values` (n,) given only what is around it.
 
+    Two views of each are taken, one with the echoes of the past only and one with those of the future only, and the
+    less surprised one counts: else the weeks before and after an anomaly would be flagged for being unlike it.
     starts: (windows,) may reach over either end of the series; only the steps inside count. Returns (windows,).
     """
     series, length = torch.as_tensor(values, dtype=torch.float32)[None], len(values)
@@ -242,10 +264,13 @@ def surprise(network: MaskedNetwork, values: np.ndarray, starts: np.ndarray, wid
     for chunk in np.array_split(starts, max(1, -(-len(starts) // _CROPS_AT_ONCE))):
         first = torch.as_tensor(chunk).clamp(min=0)
         last = torch.as_tensor(chunk + width).clamp(max=length)
-        masks = Masks(first, last, torch.zeros_like(first), torch.full_like(first, length))
-        sights, target, hidden = look(series, masks, network.shape)
-        density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
-        means.append((-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1)).numpy())
+        lo, hi, yes = torch.zeros_like(first), torch.full_like(first, length), torch.ones_like(first, dtype=torch.bool)
+        views = []
+        for past in (yes, ~yes):
+            sights, target, hidden = look(series, Masks(first, last, lo, hi, past, ~past), network.shape)
+            density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
+            views.append(-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1))
+        means.append(torch.minimum(*views).numpy())
     return np.concatenate(means)
 
 
@@ -268,7 +293,8 @@ def sample(network: MaskedNetwork, values: np.ndarray, first: int, last: int, co
         far = last - step > shape.window
         end = torch.full((count,), min(last, step + shape.window + shape.context))
         hi = end if far else torch.full((count,), length)
-        sights, values_seen, _ = look(paths, Masks(begin, end, torch.zeros_like(begin), hi), shape)
+        shown = torch.ones(count, dtype=torch.bool)
+        sights, values_seen, _ = look(paths, Masks(begin, end, torch.zeros_like(begin), hi, shown, shown), shape)
         mixture = network(sights.to(network.head.weight.device)).cpu()[:, shape.context]  # the run's first step
         # `values_seen` is relative to the crop's centre, and the step itself still holds 0: its negative is the centre
         paths[:, step] = draw(mixture, generator) - values_seen[:, shape.context]

@@ -50,7 +50,7 @@ def estimate(values: np.ndarray) -> int | None:
 def cycle(values: np.ndarray, period: int, most: int = 8) -> int:
     """The multiple of `period`, up to `most` periods, at which `values` (n,) repeat best: the week above the day.
 
-    The period itself unless a multiple has a clearly (0.05) higher autocorrelation and fits three times into the series.
+    The period itself unless a multiple has a clearly (0.05) higher autocorrelation and fits in three times.
     """
     multiples = period * np.arange(1, most + 1)
     multiples = multiples[multiples <= len(values) // 3]

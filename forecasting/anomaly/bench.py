@@ -1,0 +1,218 @@
+"""The two things the bench does, written into a run: find what is not normal, and show what would have been."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from forecasting.anomaly import counterfactual
+from forecasting.anomaly.datasets import Case
+from forecasting.anomaly.detectors import MaskedDetector
+from lab import plots
+from lab.errors import InputError
+from lab.run import Run
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What `detect` found: the fitted detector, a score for every sample (n,), and the intervals, strongest first."""
+
+    detector: MaskedDetector
+    scores: np.ndarray
+    table: pd.DataFrame
+    """Columns start, end (positions, [start, end)), from, to (times of the first and last sample), peak."""
+    train_end: int
+    metrics: dict[str, float]
+
+    @property
+    def intervals(self) -> list[tuple[int, int]]:
+        return [(int(start), int(end)) for start, end in zip(self.table["start"], self.table["end"], strict=True)]
+
+
+def split(case: Case, train_end: float | None = None) -> int:
+    """Where the training part ends, as a position: the case's own unless given as a position or a share below 1.
+
+    Raises InputError where it leaves nothing to train on or nothing to look at.
+    """
+    length = len(case.series)
+    if train_end is None:
+        return case.train_end if case.train_end is not None else length // 2
+    position = int(train_end * length) if 0 < train_end < 1 else int(train_end)
+    if not 0 < position < length or (train_end >= 1 and train_end != position):
+        raise InputError(
+            f"--train-end {train_end:g} does not split the series of {length} samples; "
+            f"give a position from 1 to {length - 1} or a share such as 0.5"
+        )
+    return position
+
+
+def detect(case: Case, run: Run, detector: MaskedDetector, train_end: float | None = None) -> Detection:
+    """Fit `detector` on the part before `train_end`, score the whole series and list what is anomalous after it.
+
+    Writes anomalies.csv, the figure anomaly/scores, scalars and text; with labels also a precision-recall curve over
+    the samples after `train_end` (no point adjustment) and `anomaly/hit`: 1 if the strongest interval overlaps a
+    labelled one widened by a quarter of a window, the narrower of the two widths that are scored.
+    """
+    values, cut = case.series.to_numpy(float), split(case, train_end)
+    began = time.monotonic()
+    detector.fit(values[:cut])
+    fitted = time.monotonic()
+    for epoch, (learned, held_out) in enumerate(detector.history_):
+        run.scalars({"train/nll": learned, "anomaly/held_out_nll": held_out}, epoch)
+    scores = detector.transform_scores(values)["scores"].to_numpy()
+    table = detector.intervals(scores, first=cut)
+    index = case.series.index
+    table.insert(2, "from", [index[start] for start in table["start"]])
+    table.insert(3, "to", [index[end - 1] for end in table["end"]])
+    metrics = {
+        "anomaly/intervals": len(table),
+        "anomaly/threshold": detector.threshold_,
+        "anomaly/top_score": float(scores[cut:].max()),
+        "anomaly/period": detector.period_,
+        "time/fit_seconds": fitted - began,
+        "time/score_seconds": time.monotonic() - fitted,
+    }
+    if case.labels:
+        metrics |= _judge(case, run, scores, table, cut, detector.widths_[0] * detector.factor_)
+    run.table("anomalies", table)
+    run.scalars(metrics, 0)
+    found = [(int(start), int(end)) for start, end in zip(table["start"], table["end"], strict=True)]
+    title = _finding(case, table, metrics)
+    figure = plots.anomaly_scores(
+        _axis(case.series), values, scores, detector.threshold_, found, cut, title, _time_name(case.series),
+        str(case.series.name or "value"), case.labels,
+    )  # fmt: skip
+    run.figure("anomaly/scores", figure)
+    run.text("anomaly/finding", f"{title}. Period {detector.period_} samples, {detector.factor_} samples a model step.")
+    return Detection(detector, scores, table, cut, metrics)
+
+
+def _judge(case: Case, run: Run, scores: np.ndarray, table: pd.DataFrame, cut: int, tolerance: int) -> dict[str, float]:
+    """What the labels after `cut` say."""
+    from sklearn.metrics import average_precision_score
+
+    labels = np.zeros(len(scores), bool)
+    for start, end in case.labels:
+        labels[start:end] = True
+    if not labels[cut:].any():
+        return {}
+    rank = scores[cut:].argsort().argsort() / max(1, len(scores) - cut - 1)  # the curve wants scores in [0, 1]
+    run.pr_curve("anomaly/precision_recall", labels[cut:], rank)
+    return {
+        "anomaly/hit": float(len(table) > 0 and hit((table["start"][0], table["end"][0]), case.labels, tolerance)),
+        "anomaly/average_precision": float(average_precision_score(labels[cut:], scores[cut:])),
+    }
+
+
+def hit(interval: tuple[int, int], labels: list[tuple[int, int]], tolerance: int) -> bool:
+    """Whether [start, end) overlaps one of `labels` widened by `tolerance` samples on both sides."""
+    return any(interval[0] < end + tolerance and interval[1] > start - tolerance for start, end in labels)
+
+
+def explain(
+    case: Case,
+    run: Run,
+    detection: Detection,
+    interval: tuple[int, int] | None = None,
+    samples: int = 20,
+    random_state: int = 0,
+) -> tuple[counterfactual.Explanation, pd.DataFrame]:
+    """Redraw `interval` (default: the strongest found) and write the fan, counterfactuals.csv and the measures.
+
+    Where nothing was found, the window with the highest score is explained, and the title says that it is below the
+    threshold. With a known clean series, recovery.csv compares the median of the draws with the straight line and the
+    last season.
+    Returns the explanation and that comparison (empty where the clean series is unknown).
+    """
+    detector, values = detection.detector, case.series.to_numpy(float)
+    interval = interval or (detection.intervals or [_highest_window(detection)])[0]
+    result = counterfactual.explain(detector, values, interval, samples, random_state)
+    start, end, scale = result.start, result.end, detector.scale_
+    unit = str(case.series.name or "value")
+    metrics = {
+        "anomaly/validity": counterfactual.validity(result.peaks, result.threshold),
+        "anomaly/proximity": counterfactual.proximity(result.paths, values[start:end], scale),
+        "anomaly/diversity": counterfactual.diversity(result.paths, scale),
+        "anomaly/score_before": result.peak,
+        "anomaly/score_after": float(np.median(result.peaks)),
+    }
+    table = recovery(case, detector, result)
+    for method, error in zip(table["method"], table["rmse"], strict=True):
+        metrics[f"anomaly/rmse_{method.replace(' ', '_')}"] = error
+    columns = {
+        "position": np.arange(start, end),
+        "time": case.series.index[start:end],
+        "value": values[start:end],
+        "median": result.median,
+    }
+    paths = {f"draw_{number}": path for number, path in enumerate(result.paths)}
+    run.table("counterfactuals", pd.DataFrame(columns | paths))
+    if len(table):
+        run.table("recovery", table)
+        assert case.clean is not None
+        metrics["anomaly/coverage_80"] = counterfactual.coverage(result.paths, case.clean[start:end])
+    run.scalars(metrics, 0)
+    flagged = "" if result.peak > result.threshold else " (not flagged)"
+    valid = int((result.peaks <= result.threshold).sum())
+    title = f"Anomaly score {result.peak:.1f}{flagged}; {valid} of {samples} redrawn windows are normal"
+    margin = max(2 * detector.period_, end - start)
+    run.figure(
+        "anomaly/counterfactual",
+        plots.counterfactual_fan(
+            _axis(case.series), values, start, end, result.paths, title, _time_name(case.series), unit, margin,
+            case.clean,
+        ),
+    )  # fmt: skip
+    run.text(
+        "anomaly/explained",
+        f"{title}. Samples {start} to {end} of {case.name}; threshold {result.threshold:.2f} nats a step.",
+    )
+    detection.metrics.update(metrics)
+    return result, table
+
+
+def recovery(case: Case, detector: MaskedDetector, result: counterfactual.Explanation) -> pd.DataFrame:
+    """RMSE against the clean series within the interval, in the series' unit: columns method, rmse; or empty."""
+    start, end, values = result.start, result.end, result.values
+    if case.clean is None:
+        return pd.DataFrame({"method": [], "rmse": []})
+    guesses = {
+        "counterfactual": result.median,
+        "linear": counterfactual.linear(values, start, end),
+        "last season": counterfactual.last_season(values, start, end, detector.period_),
+    }
+    if detector.cycle_ != detector.period_:
+        guesses["last cycle"] = counterfactual.last_season(values, start, end, detector.cycle_)
+    errors = [counterfactual.rmse(guess, case.clean[start:end]) for guess in guesses.values()]
+    return pd.DataFrame({"method": list(guesses), "rmse": errors})
+
+
+def _highest_window(detection: Detection) -> tuple[int, int]:
+    """One window around the highest score after the training part."""
+    length, width = len(detection.scores), detection.detector.widths_[-1] * detection.detector.factor_
+    peak = detection.train_end + int(detection.scores[detection.train_end :].argmax())
+    start = min(max(0, peak - width // 2), max(0, length - width))
+    return start, min(length, start + width)
+
+
+def _finding(case: Case, table: pd.DataFrame, metrics: dict[str, float]) -> str:
+    if len(table) == 0:
+        return "Nothing above the threshold"
+    several = f"{len(table)} anomalies" if len(table) > 1 else "One anomaly"
+    if "anomaly/hit" not in metrics:
+        return f"{several}, the strongest at {_when(table['from'][0])}"
+    return f"{several}; the strongest {'is' if metrics['anomaly/hit'] else 'is not'} the labelled one"
+
+
+def _when(moment: object) -> str:
+    return f"{moment:.4g}" if isinstance(moment, float) else str(moment)
+
+
+def _axis(series: pd.Series) -> np.ndarray:
+    index = series.index
+    return index.to_timestamp().to_numpy() if isinstance(index, pd.PeriodIndex) else index.to_numpy()
+
+
+def _time_name(series: pd.Series) -> str:
+    return str(series.index.name or "position (samples)")

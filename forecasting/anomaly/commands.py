@@ -1,0 +1,139 @@
+"""`lab detect` and `lab explain`: everything heavy is imported inside the command."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from lab.command import Command
+
+if TYPE_CHECKING:
+    from forecasting.anomaly.bench import Detection
+    from forecasting.anomaly.datasets import Case
+    from lab.run import Run
+
+METRICS = (
+    "anomaly/intervals", "anomaly/top_score", "anomaly/threshold", "anomaly/hit", "anomaly/average_precision",
+    "anomaly/validity",
+)  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class _Anomaly(Command):
+    series: Annotated[str, tyro.conf.Positional]
+    """A named series (mitdb, web-traffic-anomaly, or any that `lab forecast` knows) or the path of a CSV."""
+    target: str | None = None
+    """Column to look at."""
+    time: str | None = None
+    """Column that holds the time."""
+    fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
+    """What to do about gaps and missing values."""
+    train_end: float | None = None
+    """Where the normal part to learn from ends: a position, or a share below 1. Default: the series' own, else 0.5."""
+    period: int | None = None
+    """Samples in one repetition; estimated when left out."""
+    window: int | None = None
+    """Samples in the widest window that is scored; one period when left out."""
+    quantile: float = 0.9999
+    """The threshold is this quantile of the normal scores (of the training part)."""
+    epochs: int = 20
+    """Training epochs of 25 updates."""
+    seed: int = 0
+    """Seed of training, of sampling, and of a generated series."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def _open(self, command: str, interval: tuple[int, int] | None = None) -> "tuple[Case, Run]":
+        """The series, checked, and a run to write to; wrong input leaves no run behind."""
+        from forecasting.anomaly import bench, counterfactual, datasets
+        from lab.device import choose
+        from lab.run import Run
+
+        case = datasets.load(self.series, self.target, self.time, self.fill, seed=self.seed)
+        self._detector().check(bench.split(case, self.train_end))
+        choose(self.device)
+        if interval:
+            counterfactual.check(len(case.series), *interval, 1, self.period or 1)
+        config = {key: value for key, value in vars(self).items() if key not in ("runs", "name", "json")}
+        name = self.name or f"{command}-{Path(case.name).name}"
+        return case, Run.open(self.runs, name, config, metrics=METRICS)
+
+    def _detector(self) -> Any:
+        from forecasting.anomaly.detectors import MaskedDetector
+
+        return MaskedDetector(
+            self.period, self.window, self.quantile, self.epochs, self.seed, self.device, progress=not self.json
+        )
+
+
+@dataclass(kw_only=True)
+class Detect(_Anomaly):
+    """Find what is not normal in a series: train on its first part, score the rest."""
+
+    top: int = 10
+    """Anomalies to print; anomalies.csv has all."""
+
+    def __call__(self) -> None:
+        from forecasting.anomaly import bench
+        from lab.errors import InputError
+
+        if self.top < 1:
+            raise InputError(f"--top is {self.top}; give at least 1")
+        case, run = self._open("detect")
+        with run:
+            found = bench.detect(case, run, self._detector(), self.train_end)
+            run.finish(found.metrics)
+        shown = found.table.head(self.top)
+        rows = [[int(row.start), int(row.end), str(row[3]), str(row[4]), float(row.peak)] for row in shown.itertuples()]
+        count, threshold = len(found.table), found.detector.threshold_
+        title = f"{case.name}: {count} above the threshold of {threshold:.3g} after sample {found.train_end}"
+        self.show(title, ["start", "end", "from", "to", "peak score"], rows)
+        if "anomaly/hit" in found.metrics:
+            self.show("Against the labels", ["measure", "value"], [
+                ["strongest overlaps a label", "yes" if found.metrics["anomaly/hit"] else "no"],
+                ["average precision (samples)", found.metrics["anomaly/average_precision"]],
+            ])  # fmt: skip
+        self.done({"metrics": found.metrics, "anomalies": _plain(found)}, run.path)
+
+
+@dataclass(kw_only=True)
+class Explain(_Anomaly):
+    """Show what would have been normal: redraw an anomaly many times, given its surroundings."""
+
+    start: int | None = None
+    """First position of the interval to explain; default: the strongest anomaly."""
+    end: int | None = None
+    """The position after its last."""
+    samples: int = 20
+    """How often it is redrawn."""
+
+    def __call__(self) -> None:
+        from forecasting.anomaly import bench
+        from lab.errors import InputError
+
+        if (self.start is None) != (self.end is None):
+            raise InputError("--start and --end go together; give both, or neither for the strongest anomaly")
+        interval = None if self.start is None or self.end is None else (self.start, self.end)
+        if self.samples < 1:
+            raise InputError(f"--samples is {self.samples}; give at least 1")
+        case, run = self._open("explain", interval)
+        with run:
+            found = bench.detect(case, run, self._detector(), self.train_end)
+            result, table = bench.explain(case, run, found, interval, self.samples, self.seed)
+            run.finish(found.metrics, interval=[result.start, result.end])
+        measures = ("validity", "proximity", "diversity", "score_before", "score_after")
+        rows = [[measure.replace("_", " "), found.metrics[f"anomaly/{measure}"]] for measure in measures]
+        title = f"{case.name}: samples {result.start} to {result.end}, {self.samples} counterfactuals"
+        self.show(title, ["measure", "value"], rows)
+        if len(table):
+            self.show("Recovery of the true normal", ["method", "RMSE"], table.values.tolist())
+        self.done({"metrics": found.metrics, "interval": [result.start, result.end]}, run.path)
+
+
+def _plain(found: "Detection") -> list[dict[str, Any]]:
+    """anomalies.csv for JSON."""
+    return [
+        {"start": int(start), "end": int(end), "from": str(first), "to": str(last), "peak": float(peak)}
+        for start, end, first, last, peak in found.table.itertuples(index=False)
+    ]

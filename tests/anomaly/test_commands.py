@@ -1,0 +1,108 @@
+"""`lab detect` and `lab explain` end to end on a CSV: files, JSON, and one line for every wrong input."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.anomaly import bench
+from forecasting.anomaly.commands import Detect, Explain
+from lab import cli
+from lab.errors import InputError
+
+from .conftest import waves
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "detect", Detect)
+    monkeypatch.setitem(cli.COMMANDS, "explain", Explain)
+    return cli.main
+
+
+@pytest.fixture
+def csv(tmp_path):
+    values = waves(600, period=24)
+    values[480:500] = 10.0
+    index = pd.date_range("2024-01-01", periods=600, freq="h", name="time")
+    path = tmp_path / "views.csv"
+    pd.Series(values, index, name="views").to_csv(path)
+    return str(path)
+
+
+def test_detect_writes_the_anomalies(lab, csv, tmp_path, capsys):
+    assert lab(["detect", csv, "--epochs", "5", "--runs", str(tmp_path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    run = tmp_path / "detect-views"
+    table = pd.read_csv(run / "anomalies.csv")
+    assert list(table.columns) == ["start", "end", "from", "to", "peak"]
+    assert 460 <= table["start"][0] < 500 and table["from"][0].startswith("2024-01-2")
+    assert printed["anomalies"][0]["start"] == table["start"][0]
+    assert printed["result"] == str(run)
+    assert (run / "figures" / "anomaly-scores.png").stat().st_size > 10_000
+    assert json.loads((run / "result.json").read_text())["metrics"] == printed["metrics"]
+
+
+def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
+    words = [
+        "explain",
+        csv,
+        "--epochs",
+        "2",
+        "--start",
+        "478",
+        "--end",
+        "502",
+        "--samples",
+        "3",
+        "--runs",
+        str(tmp_path),
+    ]
+    assert lab(words) == 0
+    assert capsys.readouterr().out.rstrip().splitlines()[-1] == f"Result: {tmp_path / 'explain-views'}"
+    table = pd.read_csv(tmp_path / "explain-views" / "counterfactuals.csv")
+    assert table["position"].tolist() == list(range(478, 502))
+    assert [c for c in table.columns if c.startswith("draw_")] == ["draw_0", "draw_1", "draw_2"]
+    draws = table[["draw_0", "draw_1", "draw_2"]].to_numpy()
+    assert np.allclose(np.median(draws, 1), table["median"])
+    assert (tmp_path / "explain-views" / "figures" / "anomaly-counterfactual.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["detect", "mitbd"], "did you mean mitdb"),
+        (["detect", "mitdb", "--train-end", "9000"], "--train-end 9000 does not split"),
+        (["detect", "mitdb", "--train-end", "20"], "the training part has 20 samples"),
+        (["detect", "mitdb", "--top", "0"], "--top is 0"),
+        (["detect", "nowhere.csv"], "nowhere.csv"),
+        (["explain", "mitdb", "--start", "5"], "--start and --end go together"),
+        (["explain", "mitdb", "--start", "7000", "--end", "8000"], "not inside the series of 7500 samples"),
+        (["explain", "mitdb", "--start", "0", "--end", "7500"], "less than one period"),
+        (["explain", "mitdb", "--samples", "0"], "--samples is 0"),
+        (["detect", "mitdb", "--device", "abacus"], "device 'abacus'"),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_no_run(lab, words, says, tmp_path, capsys):
+    assert lab([*words, "--runs", str(tmp_path / "runs")]) == 2
+    complaint = capsys.readouterr().err
+    assert says in complaint and complaint.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_split():
+    case = bench.Case("x", pd.Series(np.arange(200.0)))
+    assert bench.split(case) == 100
+    assert bench.split(case, 0.7) == 140
+    assert bench.split(case, 50) == 50
+    for wrong in (0, -3, 200, 50.5):
+        with pytest.raises(InputError):
+            bench.split(case, wrong)
+
+
+def test_hit_by_hand():
+    assert bench.hit((5, 10), [(9, 20)], 0)
+    assert not bench.hit((5, 9), [(9, 20)], 0)
+    assert bench.hit((5, 9), [(10, 20)], 2)
+    assert not bench.hit((25, 30), [(10, 20)], 5)

@@ -1,0 +1,114 @@
+"""The detector: sktime's contract, finds what is planted, the threshold knows the training part only."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.anomaly.detectors import MaskedDetector, blocks, runs, tail_quantile
+from lab.errors import InputError
+from .conftest import PERIOD
+
+
+@pytest.mark.slow
+# sktime's own checks pass pandas' offsets and numpy's types that today's versions warn about; none of it is ours
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+def test_sktimes_contract():
+    from sktime.utils.estimator_checks import check_estimator
+
+    failed = {name: result for name, result in check_estimator(MaskedDetector).items() if result != "PASSED"}
+    assert not failed
+
+
+def test_finds_what_was_planted(detector, series):
+    scores = detector.transform_scores(series)["scores"].to_numpy()
+    found = detector.intervals(scores, first=600)
+    start, end = found["start"][0], found["end"][0]
+    assert detector.period_ == PERIOD
+    assert 780 <= start <= 810 <= end <= 840
+    assert found["peak"][0] == scores[600:].max()
+    far = np.r_[600:780, 840:1000]
+    assert (scores[far] > detector.threshold_).mean() < 0.02  # and neighbouring periods are not blamed
+
+
+def test_predict_transform_and_scores_agree(detector, series):
+    frame = pd.Series(series, index=pd.date_range("2024-01-01", periods=len(series), freq="h"))
+    points = detector.predict(frame)["ilocs"].to_numpy()
+    scores = detector.transform_scores(frame)
+    assert scores.index.equals(frame.index)
+    assert np.array_equal(points, np.flatnonzero(scores["scores"] > detector.threshold_))
+    assert np.array_equal(np.flatnonzero(detector.transform(frame).to_numpy()), points)
+    assert np.array_equal(detector.predict_scores(frame)["scores"], scores["scores"].to_numpy()[points])
+
+
+def test_same_seed_same_numbers_whatever_the_callers_random_state(series):
+    import torch
+
+    def fit(seed: int, outside: int) -> np.ndarray:
+        torch.manual_seed(outside)
+        fitted = MaskedDetector(max_epochs=1, random_state=seed, device="cpu").fit(series[:300])
+        return fitted.transform_scores(series)["scores"].to_numpy()
+
+    assert np.array_equal(fit(3, 0), fit(3, 1))
+    assert not np.array_equal(fit(3, 0), fit(4, 0))
+
+
+def test_the_threshold_comes_from_the_training_part_only(detector, series):
+    before = detector.threshold_
+    detector.predict(series * 100)
+    assert detector.threshold_ == before
+    own = detector._score_steps(detector._steps(series[:600]))
+    assert before == max(tail_quantile(own[480:], 0.9999), tail_quantile(own, 0.9999))
+
+
+def test_a_part_scores_as_in_the_whole(detector, series):
+    whole = detector._score_steps(detector._steps(series))
+    part = detector._score_steps(detector._steps(series), 790, 830)
+    assert np.allclose(part[790:830], whole[790:830], atol=1e-4)
+    assert np.isnan(part[:790]).all() and np.isnan(part[830:]).all()
+
+
+def test_tail_quantile_is_right_for_an_exponential_and_plain_within_the_sample():
+    scores = np.random.default_rng(0).exponential(2.0, 20000)
+    assert tail_quantile(scores, 0.9999) == pytest.approx(-2 * np.log(1e-4), rel=0.1)
+    assert tail_quantile(scores, 0.9) == np.quantile(scores, 0.9)
+    assert tail_quantile(np.ones(50), 0.9999) == 1.0
+
+
+def test_blocks_and_runs_by_hand():
+    assert np.allclose(blocks(np.array([1.0, 3, 5, 7, 9]), 2), [2, 6, 9])
+    flags = np.array([1, 0, 0, 1, 1, 0, 1, 0], bool)
+    assert runs(flags) == [(0, 1), (3, 5), (6, 7)]
+    assert runs(flags, gap=1) == [(0, 1), (3, 7)]
+    assert runs(np.zeros(3, bool)) == []
+
+
+def test_an_interval_keeps_the_upper_half_of_its_peak(detector):
+    scores = np.full(300, detector.threshold_ - 1)
+    scores[100:110] = detector.threshold_ + np.array([0.1, 0.2, 0.6, 0.9, 1.0, 0.3, 0.7, 0.4, 0.2, 0.1])
+    found = detector.intervals(scores)
+    assert found[["start", "end"]].to_numpy().tolist() == [[102, 107]]
+    assert len(detector.intervals(scores, first=200)) == 0
+
+
+def test_constant_series_has_no_anomaly():
+    fitted = MaskedDetector(max_epochs=1, device="cpu").fit(np.full(200, 3.0))
+    assert len(fitted.predict(np.full(200, 3.0))) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "length", "says"),
+    [
+        ({}, 20, "20 samples; at least"), ({"period": 1}, 200, "period is 1"), ({"period": 150}, 200, "does not fit"),
+        ({"window": 150}, 200, "does not fit"), ({"quantile": 1.0}, 200, "quantile is 1.0"), ({"max_epochs": 0}, 200, "max_epochs is 0"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_refused_in_one_line(settings, length, says):
+    with pytest.raises(InputError, match=says):
+        MaskedDetector(**settings).fit(np.sin(np.arange(length)))
+
+
+def test_two_columns_and_missing_values_are_refused():
+    with pytest.raises(InputError, match="2 columns"):
+        MaskedDetector().fit(pd.DataFrame(np.ones((90, 2))))
+    with pytest.raises(InputError, match="position 7"):
+        MaskedDetector().fit(np.where(np.arange(90) == 7, np.nan, 1.0))
