@@ -17,7 +17,7 @@ Snapshot = dict[str, Any]
 
 
 def is_atari(env_id: str) -> bool:
-    return env_id.startswith("ALE/")
+    return env_id.startswith("ALE/") and "-ram" not in env_id
 
 
 def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: int = 1, **options: Any) -> VectorEnv:
@@ -27,7 +27,11 @@ def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: in
     arrays.
     """
     if is_atari(env_id):
+        gymnasium.spec(env_id)  # an unknown id is said before the emulator is asked
         return Atari(env_id, num_envs, protocol, **options)
+    if "ale_py" in str(gymnasium.spec(env_id).entry_point):
+        game = gymnasium.spec(env_id).kwargs["game"].title().replace("_", "")
+        raise ValueError(f"{env_id} is an old name; use ALE/{game}-v5 with a protocol")
     probe = gymnasium.make(env_id)
     probe.close()
     if not isinstance(probe.action_space, gymnasium.spaces.Discrete):

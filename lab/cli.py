@@ -13,12 +13,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.commands import Evaluate, TrainDQN, Watch
+from forecasting.anomaly.commands import Detect, Explain
+from forecasting.commands import DataFetch, DataList, Forecast
 from lab.errors import InputError, unknown
+from lab.lectures.commands import Reproduce
 
 COMMANDS: dict[str, Any] = {
     "train": {"dqn": TrainDQN},
     "evaluate": Evaluate,
     "watch": Watch,
+    "forecast": Forecast,
+    "detect": Detect,
+    "explain": Explain,
+    "reproduce": Reproduce,
+    "data": {"list": DataList, "fetch": DataFetch},
 }
 
 
@@ -34,7 +42,7 @@ def parse(words: Sequence[str]) -> Any:
             raise SystemExit(0)
         word = rest.pop(0)
         if word not in commands:
-            raise unknown("command", " ".join([*path[1:], word]), commands, "(lab --help lists them)")
+            raise unknown("command", word, commands, f"(see {' '.join(path)} --help)")
         commands = commands[word]
         path.append(word)
     complaint = io.StringIO()

@@ -10,7 +10,7 @@ import os
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 Entry = dict[str, Any]
 
@@ -55,6 +55,12 @@ class Record:
 
     def close(self) -> None:
         self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def read(path: Path) -> list[Entry]:

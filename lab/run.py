@@ -50,6 +50,7 @@ class Run:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock.close()
             raise InputError(f"run {path} is being written by another process; wait for it or give --name") from None
         self._record = Record(path / RECORD)
         # (step, state) to go on from, or None at a fresh start

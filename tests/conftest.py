@@ -1,0 +1,45 @@
+"""What all tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lab  # noqa: F401  (before torch: it says how threads wait)
+
+
+@pytest.fixture
+def lab_command(tmp_path):
+    """Runs the `lab` command line in a folder of its own, as a person would; returns the finished process."""
+
+    def call(*words: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "lab.cli", *words],
+            capture_output=True, text=True, timeout=timeout, cwd=tmp_path, env={**os.environ, **environment},
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.fixture
+def refused(lab_command):
+    """Runs a command that must be refused: exit code 2 and one line on standard error, which it returns."""
+
+    def call(*words: str, **environment: str) -> str:
+        done = lab_command(*words, **environment)
+        assert done.returncode == 2, done.stderr
+        assert done.stdout == ""
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("lab: "), done.stderr
+        return lines[0]
+
+    return call
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    if not os.environ.get("LAB_DATA"):
+        pytest.skip("needs the downloaded series: set LAB_DATA to their folder (lab data list says where they come from)")
+    return Path(os.environ["LAB_DATA"])

@@ -1,0 +1,68 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lab import checkpoint
+
+
+def state(value=1.0):
+    return {
+        "weights": {"w": torch.full((3, 2), value), "flags": np.array([True, False])},
+        "optimizer": {"state": {0: {"step": torch.tensor(4.0)}}, "betas": (0.9, 0.999)},
+        "random": {"bit_generator": "PCG64", "state": {"state": 2**100 + 1, "inc": 3}},
+        "recent": [1, -math.inf, None, "text", True],
+    }
+
+
+def test_state_comes_back_bit_for_bit_with_its_types(tmp_path):
+    found = checkpoint.load(checkpoint.save(tmp_path, 7, state(0.1)))
+    assert torch.equal(found["weights"]["w"], torch.full((3, 2), 0.1))
+    assert found["weights"]["flags"].dtype == bool
+    assert found["optimizer"]["state"][0]["step"] == 4 and found["optimizer"]["betas"] == (0.9, 0.999)
+    assert found["random"] == state()["random"] and found["recent"] == state()["recent"]
+
+
+def test_shared_memory_is_saved_too(tmp_path):
+    whole = torch.arange(6.0)
+    found = checkpoint.load(checkpoint.save(tmp_path, 1, {"a": whole[:3], "b": whole}))
+    assert found["a"].tolist() == [0, 1, 2] and found["b"].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    for step in (1, 2, 10, 3):
+        checkpoint.save(tmp_path, step, state(), keep=2)
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-00000003", "step-00000010"]
+
+
+@pytest.mark.parametrize("name", ["arrays.safetensors", "state.json", "manifest.json"])
+def test_flipped_byte_is_refused_by_name_and_the_previous_one_used(tmp_path, name):
+    checkpoint.save(tmp_path, 1, state(1.0))
+    newest = checkpoint.save(tmp_path, 2, state(2.0))
+    content = bytearray((newest / name).read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (newest / name).write_bytes(content)
+    with pytest.raises(checkpoint.CorruptCheckpoint, match="step-00000002"):
+        checkpoint.load(newest)
+    with pytest.warns(UserWarning, match="step-00000002"):
+        step, found = checkpoint.load_newest(tmp_path)
+    assert step == 1 and found["weights"]["w"][0, 0] == 1
+
+
+def test_half_written_folder_of_a_killed_process_is_never_read(tmp_path):
+    checkpoint.save(tmp_path, 1, state())
+    (tmp_path / ".writing-00000002").mkdir()
+    (tmp_path / ".writing-00000002" / "arrays.safetensors").write_bytes(b"half")
+    assert checkpoint.load_newest(tmp_path)[0] == 1
+    checkpoint.save(tmp_path, 2, state())
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_is_no_data_is_refused_with_its_place(tmp_path):
+    with pytest.raises(TypeError, match="object.*at /a/1"):
+        checkpoint.save(tmp_path, 1, {"a": [1, object()]})
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert checkpoint.load_newest(tmp_path / "none") is None

@@ -1,0 +1,64 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lab import cli
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["trian"], "did you mean train?"),
+        (["train", "dqm"], "did you mean dqn?"),
+        (["train", "dqn", "--enw", "x"], "did you mean --env?"),
+        (["train", "dqn", "--gamma", "abc"], "abc"),
+        (["train", "dqn", "--protocol", "classics"], "classic"),
+        (["train", "dqn", "--env", "ALE/Pongg-v5"], "ALE/Pong-v5"),
+        (["train", "dqn", "--env", "CartPole-v9"], "CartPole-v1"),
+        (["train", "dqn", "--env", "PongNoFrameskip-v4"], "ALE/Pong-v5"),
+        (["train", "dqn", "--env", "Pendulum-v1"], "Discrete"),
+        (["train", "dqn", "--env", "CartPole-v1", "--gamma", "1.5"], "gamma must lie in [0, 1], not 1.5"),
+        (["train", "dqn", "--env", "CartPole-v1", "--device", "cudda"], "cudda"),
+        (["evaluate", "nowhere"], "nowhere is not the folder of a run"),
+        (["watch", "nowhere"], "nowhere is not the folder of a run"),
+        (["evaluate"], "RUN"),
+    ],
+)
+def test_wrong_words_get_one_line_and_exit_code_2(refused, words, near):
+    assert near in refused(*words)
+
+
+def test_every_command_explains_itself(capsys):
+    def leaves(commands, path):
+        for name, command in commands.items():
+            yield from leaves(command, [*path, name]) if isinstance(command, dict) else [[*path, name]]
+
+    for words in leaves(cli.COMMANDS, []):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*words, "--help"])
+        assert stop.value.code == 0
+        assert "usage: lab " + " ".join(words) in capsys.readouterr().out
+
+
+def test_overview_names_every_command(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in cli.COMMANDS)
+
+
+def test_help_imports_nothing_heavy():
+    heavy = {"torch", "sktime", "pandas", "gymnasium", "matplotlib", "numpy"}
+    code = f"import sys, lab.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_help_answers_in_half_a_second():
+    def once():
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "lab.cli", "train", "dqn", "--help"], capture_output=True, check=True)
+        return time.perf_counter() - started
+
+    assert min(once() for _ in range(5)) < 0.5
