@@ -20,7 +20,11 @@ from matplotlib.figure import Figure
 
 from forecasting.datasets import season
 from forecasting.forecaster import (
-    CNNForecaster, LSTMForecaster, RidgeForecaster, SeasonalNaiveForecaster, TransformerForecaster,
+    CNNForecaster,
+    LSTMForecaster,
+    RidgeForecaster,
+    SeasonalNaiveForecaster,
+    TransformerForecaster,
     default_lookback,
 )  # fmt: skip
 from lab import console, plots
@@ -44,12 +48,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Model:
-    """How to make a forecaster; whether it is fitted anew at every origin; what it needs installed; a network's colour."""
+    """How to make a forecaster; whether it is fitted anew at every origin; what it needs installed."""
 
     make: Callable[[Setting], Any]
     refit: bool = False
     needs: str | None = None
-    network: bool = False
 
 
 def _network(kind: type) -> Model:
@@ -59,7 +62,7 @@ def _network(kind: type) -> Model:
             callback=setting.callback,
         )  # fmt: skip
 
-    return Model(make, network=True)
+    return Model(make)
 
 
 def _naive(seasons: int) -> Model:
@@ -148,7 +151,7 @@ def settle(
     series: pd.Series, horizon: int, models: Sequence[str] | None = None, lookback: int | None = None,
     max_epochs: int = 30, origins: int | None = None,
 ) -> Settled:  # fmt: skip
-    """Check what `compare` is asked for and choose what is left open; it documents the arguments and raises the same."""
+    """Check what `compare` is asked for and choose what is left open; `compare` documents the arguments."""
     if horizon < 1:
         raise InputError(f"horizon {horizon} makes no forecast; give 1 step or more")
     if lookback is not None and lookback < 1:
@@ -158,7 +161,9 @@ def settle(
     names = tuple(dict.fromkeys(models)) if models is not None else _default_models(series)
     check_models(names)
     if "weekly-naive" in names and not _season_is_a_day(series):
-        raise InputError(f"model 'weekly-naive' needs a series with several values a day; {series.name!r} has not; leave it out")
+        raise InputError(
+            f"model 'weekly-naive' needs a series with several values a day; {series.name!r} has not; leave it out"
+        )
     cycle = _usable_season(series, horizon)
     if origins is not None and origins < 1:
         raise InputError(f"origins {origins} holds nothing out; give 1 or more")
@@ -175,14 +180,14 @@ def compare(
 ) -> pd.DataFrame:  # fmt: skip
     """Compare forecasters on the end of `series`, and forecast what follows it.
 
-    horizon, lookback: in steps; lookback None chooses from season and length. models: names out of MODELS; None compares
-    DEFAULT, with weekly-naive where the season is a day. origins: how many horizons at the end are held out, one after the other;
-    None takes up to seven, of at most a quarter of the series.
+    horizon, lookback: in steps; lookback None chooses from season and length. models: names out of MODELS; None
+    compares DEFAULT, with weekly-naive where the season is a day. origins: how many horizons at the end are held out,
+    one after the other; None takes up to seven, of at most a quarter of the series.
 
-    Returns one row a model, best first: model, MASE, sMAPE (percent), MAE (the series' unit), all means over the origins;
+    Returns one row a model, best first: model, MASE, sMAPE (percent), MAE (the series' unit), means over origins;
     seconds (fitting and forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv
-    (that table), forecast.csv (model, origin, time, forecast, truth; the last origin is the end of the series, where truth
-    is empty), the figure forecast/comparison and a scalar an epoch under forecast/MODEL/.
+    (that table), forecast.csv (model, origin, time, forecast, truth; the last origin is the end of the series, where
+    truth is empty), the figure forecast/comparison and a scalar an epoch under forecast/MODEL/.
     Raises InputError for a series too short, an unknown model or a setting that makes no sense.
     """
     settled = settle(series, horizon, models, lookback, max_epochs, origins)
@@ -192,10 +197,12 @@ def compare(
         for name in settled.models:
             began = time.monotonic()
             setting = Setting(cycle, settled.lookback, max_epochs, seed, device, _reporter(run, name))
-            for origin, (made, forecaster) in enumerate(_roll(MODELS[name], setting, series, horizon, start)):
+            for origin, (made, forecaster) in enumerate(_roll(MODELS[name], setting, series, horizon, start)):  # noqa: B007
                 forecasts.append(_rows(name, start + origin * horizon, made, series))
                 advance(note=name)
-            rows.append(_score(name, forecasts[-held_out - 1 : -1], series, cycle, time.monotonic() - began, forecaster))
+            rows.append(
+                _score(name, forecasts[-held_out - 1 : -1], series, cycle, time.monotonic() - began, forecaster)
+            )
     table = pd.DataFrame(rows).sort_values("MASE", kind="stable", ignore_index=True)
     made = pd.concat(forecasts, ignore_index=True)
     run.table("leaderboard", table)
@@ -211,7 +218,7 @@ def _figure(
     last = made[made["row"].ge(len(series) - horizon) & made["truth"].notna()]
     forecasts = {str(name): rows["forecast"].to_numpy() for name, rows in last.groupby("model")}
     scores = dict(zip(table["model"], table["MASE"], strict=True))
-    before = max(horizon, 3 * cycle if cycle > 1 else 3 * horizon)
+    before = max(horizon, 2 * cycle if cycle > 1 else 3 * horizon)
     history = shown.iloc[-horizon - before : len(shown) - horizon + 1]  # one step more: the lines meet
     return plots.forecast_comparison(history, shown.iloc[-horizon:], forecasts, scores, str(series.name), held_out)
 
@@ -238,8 +245,9 @@ def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, he
         place = series.attrs.get("file", f"series {series.name!r}")
         last = f" (the last is row {len(series) + 1})" if "file" in series.attrs else ""
         raise InputError(
-            f"{place}, column {series.name!r}: {len(series)} rows{last} are fewer than lookback {lookback} + horizon {horizon} "
-            f"+ {held_out * horizon} held out = {needed + held_out * horizon}; give more rows or a smaller --horizon or --lookback"
+            f"{place}, column {series.name!r}: {len(series)} rows{last} are fewer than lookback {lookback} + horizon "
+            f"{horizon} + {held_out * horizon} held out = {needed + held_out * horizon}; "
+            "give more rows, or a smaller --horizon or --lookback"
         )
 
 
@@ -262,15 +270,23 @@ def _roll(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the announcements of sktime's own forecasters (of a default to change) and of statsmodels (convergence)."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The default of config ``remember_data``", category=FutureWarning)
-        warnings.filterwarnings("ignore", message="Optimization failed to converge")
+    """Without the announcements of sktime's own forecasters (of a default to change) and of statsmodels (convergence).
+
+    Filters alone do not do it: sktime sets some of its own at run time, which come before ours. So all are caught, and
+    the others said afterwards.
+    """
+    known = ("The default of config ``remember_data``", "Optimization failed to converge")
+    with warnings.catch_warnings(record=True) as caught:
         yield
+    for warning in caught:
+        if not str(warning.message).startswith(known):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _reporter(run: Run, name: str) -> Callable[[int, dict[str, float]], None]:
-    return lambda epoch, losses: run.scalars({f"forecast/{name}/{tag}": loss for tag, loss in losses.items()}, epoch + 1)
+    return lambda epoch, losses: run.scalars(
+        {f"forecast/{name}/{tag}": loss for tag, loss in losses.items()}, epoch + 1
+    )
 
 
 def _rows(name: str, origin: int, made: pd.Series, series: pd.Series) -> pd.DataFrame:
@@ -279,8 +295,8 @@ def _rows(name: str, origin: int, made: pd.Series, series: pd.Series) -> pd.Data
     known = series.to_numpy()[origin : origin + len(made)]
     truth[: len(known)] = known
     return pd.DataFrame({
-        "model": name, "origin": str(series.index[origin - 1]), "time": made.index.astype(str), "forecast": made.to_numpy(),
-        "truth": truth, "row": np.arange(origin, origin + len(made)),
+        "model": name, "origin": str(series.index[origin - 1]), "time": made.index.astype(str),
+        "forecast": made.to_numpy(), "truth": truth, "row": np.arange(origin, origin + len(made)),
     })  # fmt: skip
 
 
@@ -288,7 +304,9 @@ def _score(
     name: str, forecasts: Sequence[pd.DataFrame], series: pd.Series, cycle: int, seconds: float, forecaster: Any
 ) -> dict[str, Any]:
     values = series.to_numpy()
-    pairs = [(frame["truth"].to_numpy(), frame["forecast"].to_numpy(), values[: frame["row"].iloc[0]]) for frame in forecasts]
+    pairs = [
+        (frame["truth"].to_numpy(), frame["forecast"].to_numpy(), values[: frame["row"].iloc[0]]) for frame in forecasts
+    ]
     network: torch.nn.Module | None = getattr(forecaster, "network_", None)
     return {
         "model": name,

@@ -28,7 +28,7 @@ class Forecast(Command):
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values; none refuses them."""
     models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
-    """Out of seasonal-naive, weekly-naive, linear, cnn, lstm, transformer, theta, ets (the last two need statsmodels)."""
+    """Out of seasonal-naive, weekly-naive, linear, cnn, lstm, transformer; with statsmodels theta, ets."""
     origins: int | None = None
     """Horizons at the end held out, one after the other; up to seven when left out."""
     max_epochs: int = 30
@@ -45,7 +45,9 @@ class Forecast(Command):
 
         benchmark.check_models(self.models or benchmark.DEFAULT)
         choose(self.device)
-        series = load(self.series, self.target or None, self.time or None, self.fill, time_format=self.time_format or None)
+        series = load(
+            self.series, self.target or None, self.time or None, self.fill, time_format=self.time_format or None
+        )
         name = self.name or f"forecast-{Path(self.series).name.split('.')[0]}"
         settings = benchmark.settle(
             series, self.horizon, self.models or None, self.lookback, self.max_epochs, self.origins
@@ -55,9 +57,11 @@ class Forecast(Command):
                 series, self.horizon, run, self.models or None, self.lookback, self.max_epochs, self.seed, self.device,
                 self.origins,
             )  # fmt: skip
-            run.finish({f"forecast/MASE/{model}": score for model, score in zip(table["model"], table["MASE"], strict=True)})
-        shown = f"{self.series}: {series.name}, {self.horizon} steps ahead, {settings.origins} origins, lookback {settings.lookback}"
-        self.show(shown, list(table.columns), table.to_numpy().tolist())
+            run.finish(
+                {f"forecast/MASE/{model}": score for model, score in zip(table["model"], table["MASE"], strict=True)}
+            )
+        protocol = f"{self.horizon} steps ahead, {settings.origins} origins, lookback {settings.lookback}"
+        self.show(f"{self.series}: {series.name}, {protocol}", list(table.columns), table.to_numpy().tolist())
         self.done({"models": table.to_dict(orient="records")}, run.path)
 
 

@@ -41,13 +41,13 @@ def read_csv(
 ) -> pd.Series:  # fmt: skip
     """The column `target` of a CSV (plain or gzip) as a float64 series on a regular time index with its frequency.
 
-    target: may be left out where there is only one column beside the time. time: may be left out where a column is called
-    time, date, ... or the first one holds times. time_format: strptime's, for times that are not ISO 8601.
+    target: may be left out where there is only one column beside the time. time: may be left out where a column is
+    called time, date, ... or the first one holds times. time_format: strptime's, for times that are not ISO 8601.
     fill: what to do about gaps and missing values: "none" (refuse), "ffill", "interpolate" (linear) or "zero".
     tidy: a frequency, for published files known to be untidy: rows are sorted, times snapped to that grid, and rows
         that fall together averaged. A user's own file is never changed so.
 
-    Times with an offset become UTC. Monthly, quarterly and yearly stamps give a PeriodIndex, all others a DatetimeIndex.
+    Times with an offset become UTC. Monthly, quarterly and yearly stamps give a PeriodIndex, others a DatetimeIndex.
     Raises InputError, naming file, row (the file's line, header = 1) and column, for anything that cannot be used.
     """
     if fill not in FILLS:
@@ -108,7 +108,7 @@ def _table(path: Path) -> Table:
                 continue
             if len(row) != len(columns):
                 raise InputError(
-                    f"{path} row {reader.line_num} has {len(row)} columns where the header has {len(columns)}; mend that row"
+                    f"{path} row {reader.line_num} has {len(row)} columns, the header {len(columns)}; mend that row"
                 )
             rows.append([cell.strip() for cell in row])
             lines.append(reader.line_num)
@@ -124,10 +124,12 @@ def _table(path: Path) -> Table:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[io.TextIOBase]:
-    with gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix == ".gz" else path.open(
-        encoding="utf-8-sig", newline=""
-    ) as stream:
-        yield stream  # type: ignore[misc]
+    with (
+        gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+        if path.suffix == ".gz"
+        else path.open(encoding="utf-8-sig", newline="") as stream
+    ):
+        yield stream
 
 
 def _time_column(table: Table, time: str | None) -> str:
@@ -151,9 +153,13 @@ def _target_column(table: Table, target: str | None, time: str) -> str:
             return others[0]
         if not others:
             raise InputError(f"{table.path} has no column beside the times in {time!r}; add a column of numbers")
-        raise InputError(f"{table.path} has {len(others)} columns to forecast; name one with --target: {', '.join(others)}")
+        raise InputError(
+            f"{table.path} has {len(others)} columns to forecast; name one with --target: {', '.join(others)}"
+        )
     if target == time:
-        raise InputError(f"{table.path}: column {target!r} holds the times; name another with --target: {', '.join(others)}")
+        raise InputError(
+            f"{table.path}: column {target!r} holds the times; name another with --target: {', '.join(others)}"
+        )
     if target not in table.columns:
         raise unknown("column", target, others, f"({table.path} row 1)")
     return target
@@ -177,13 +183,17 @@ def _numbers(table: Table, column: str) -> np.ndarray:
             values[row] = np.nan
             continue
         if not _is_number(text):
-            hint = "write decimals with a point and no thousands marks" if any(c.isdigit() for c in text) else (
-                "write a number, or leave the cell empty and give --fill"
+            hint = (
+                "write decimals with a point and no thousands marks"
+                if any(c.isdigit() for c in text)
+                else ("write a number, or leave the cell empty and give --fill")
             )
             raise InputError(f"{table.at(row, column)}: {text[:40]!r} is not a number; {hint}")
         values[row] = float(text)
         if math.isinf(values[row]):
-            raise InputError(f"{table.at(row, column)}: {text!r} is not finite; write a number, or leave it empty and give --fill")
+            raise InputError(
+                f"{table.at(row, column)}: {text!r} is not finite; write a number, or leave it empty and give --fill"
+            )
     if np.isnan(values).all():
         raise InputError(f"{table.at(0, column)}: the column holds no number at all; name another with --target")
     return values
@@ -196,8 +206,12 @@ def _stamps(table: Table, column: str, time_format: str | None) -> pd.DatetimeIn
     place = table.columns.index(column)
     texts = [cells[place] for cells in table.rows]
     form = time_format or "ISO8601"
-    offsets = any(text.endswith("Z") or "+" in text for text in texts) or any(text[-6:-5] == "-" and ":" in text for text in texts)
-    numbers = next((row for row, text in enumerate(texts) if form == "ISO8601" and _is_number(text) and len(text) != 4), None)
+    offsets = any(text.endswith("Z") or "+" in text for text in texts) or any(
+        text[-6:-5] == "-" and ":" in text for text in texts
+    )
+    numbers = next(
+        (row for row, text in enumerate(texts) if form == "ISO8601" and _is_number(text) and len(text) != 4), None
+    )
     stamps = pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce", utc=offsets)
     bad = np.flatnonzero(stamps.isna().to_numpy())
     wrong = min([int(row) for row in bad[:1]] + ([] if numbers is None else [numbers]), default=None)
@@ -235,7 +249,8 @@ def _grid(table: Table, column: str, stamps: pd.DatetimeIndex) -> pd.DatetimeInd
     if grid_size > LARGEST * len(stamps):
         row = int(steps.to_numpy().argmax()) + 1
         raise InputError(
-            f"{table.at(row, column)}: {stamps[row]} is far from {stamps[row - 1]} for a step of {_words(step)}; mend that time"
+            f"{table.at(row, column)}: {stamps[row]} is far from {stamps[row - 1]} "
+            f"for a step of {_words(step)}; mend that time"
         )
     off = np.flatnonzero((stamps - stamps[0]) % step != pd.Timedelta(0))
     if off.size:
@@ -255,8 +270,10 @@ def _words(step: pd.Timedelta) -> str:
 # --- holes ----------------------------------------------------------------------------------------------------------
 
 
-def _refuse_holes(table: Table, time: str, target: str, series: pd.Series, grid: pd.Index, rows: np.ndarray | None) -> None:
-    """Raise InputError at the first missing value or time of `series`, whose rows are those of the table unless None."""
+def _refuse_holes(
+    table: Table, time: str, target: str, series: pd.Series, grid: pd.Index, rows: np.ndarray | None
+) -> None:
+    """Raise InputError at the first missing value or time of `series`, whose rows are the table's unless None."""
     remedy = "mend the file, or give --fill ffill, interpolate or zero"
     empty = np.flatnonzero(series.isna().to_numpy())
     if empty.size:
@@ -281,6 +298,7 @@ def _filled(series: pd.Series, fill: str, path: Path, target: str) -> pd.Series:
     holes = np.flatnonzero(series.isna().to_numpy())
     if holes.size:  # before the first value, or after the last when interpolating
         raise InputError(
-            f"{path}, column {target!r}: nothing to fill {series.index[holes[0]]} from with --fill {fill}; cut such rows off"
+            f"{path}, column {target!r}: nothing to fill {series.index[holes[0]]} from with --fill {fill}; "
+            "cut such rows off"
         )
     return series

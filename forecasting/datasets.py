@@ -52,11 +52,13 @@ _BITS = (
 )
 # NAB's files with repeated, unsorted or drifting stamps, measured; the other 48 are tidy (some with gaps)
 _UNTIDY = {
-    "ec2_disk_write_bytes_1ef3de": "5min", "ec2_network_in_5abac7": "5min", "ec2_request_latency_system_failure": "5min",
+    "ec2_disk_write_bytes_1ef3de": "5min", "ec2_network_in_5abac7": "5min",
+    "ec2_request_latency_system_failure": "5min",
     "exchange-2_cpc_results": "1h", "exchange-2_cpm_results": "1h", "exchange-3_cpc_results": "1h",
     "exchange-3_cpm_results": "1h", "exchange-4_cpc_results": "1h", "exchange-4_cpm_results": "1h",
     "machine_temperature_system_failure": "5min", "TravelTime_387": "10min", "TravelTime_451": "10min",
-    "occupancy_6005": "5min", "occupancy_t4013": "5min", "speed_6005": "5min", "speed_7578": "5min", "speed_t4013": "5min",
+    "occupancy_6005": "5min", "occupancy_t4013": "5min", "speed_6005": "5min", "speed_7578": "5min",
+    "speed_t4013": "5min",
 }  # fmt: skip
 _NAB_STEPS = {"nyc_taxi": "30 min", "ambient_temperature_system_failure": "1 h"}
 
@@ -70,7 +72,9 @@ def _nab(stem: str, file: RemoteFile) -> Entry:
 
 
 SERIES: dict[str, Entry] = {
-    "airline": Entry("Airline passengers a month, thousands, 1949-1960 (Box and Jenkins; from sktime)", "1 month", "BSD-3-Clause"),
+    "airline": Entry(
+        "Airline passengers a month, thousands, 1949-1960 (Box and Jenkins; from sktime)", "1 month", "BSD-3-Clause",
+    ),
     "web-traffic": Entry("Page views an hour, eight weeks, generated (lab's own; seed 0)", "1 h", "MIT"),
     "sf-traffic": _remote(
         "Mean road occupancy of 862 San Francisco Bay sensors, 2015-2016 (PeMS)", "1 h", "CC BY 4.0",
@@ -93,7 +97,8 @@ SERIES: dict[str, Entry] = {
     "website-visits": _remote(
         "Visits a day of a data-science web site, 2020-2021", "1 day", "BSD-3-Clause",
         "internet_traffic/visitas_por_dia_web_cienciadedatos.csv",
-        "skforecast/skforecast-datasets/f8c3d7fe5ec41ef86f93e969c31ec4b469b7c949/data/visitas_por_dia_web_cienciadedatos.csv",
+        "skforecast/skforecast-datasets/f8c3d7fe5ec41ef86f93e969c31ec4b469b7c949/data/"
+        "visitas_por_dia_web_cienciadedatos.csv",
         "d589561a68ef9158e17e0c63c91dec581330a9f943f2bdc6526c84f51489dcad", time_format="%d/%m/%y",
     ),
     "wikipedia-peyton-manning": _remote(
@@ -109,7 +114,8 @@ SERIES: dict[str, Entry] = {
     "isp-traffic": _remote(
         "Bits an hour over an ISP's transatlantic link, June-July 2005 (Cortez et al. 2006)", "1 h", "none stated",
         "internet_traffic/internet-traffic-data-in-bits-fr.csv",
-        "skeydan/timeseries_prediction_deeplearning/e1e18bcb7f1bbf219492bbd64b448a69671fed0e/internet-traffic-data-in-bits-fr.csv",
+        "skeydan/timeseries_prediction_deeplearning/e1e18bcb7f1bbf219492bbd64b448a69671fed0e/"
+        "internet-traffic-data-in-bits-fr.csv",
         "24863005280554fb69ffe1ee698d9bfd21c9fcda7eefe8df82dbda36483c90de", _BITS,
     ),
     "nyc-taxi": _remote(
@@ -134,8 +140,8 @@ def load(
 ) -> pd.Series:  # fmt: skip
     """A named series, or one from a CSV: float64, on a DatetimeIndex or PeriodIndex with its frequency, named.
 
-    target, time, fill, time_format: as `read_csv`. Raises InputError for an unknown name, a file that cannot be used, or a
-    download that fails.
+    target, time, fill, time_format: as `read_csv`. Raises InputError for an unknown name, an unusable file or
+    a failed download.
     """
     looks_like_file = name_or_path.endswith((".csv", ".csv.gz", ".txt", ".tsv")) or Path(name_or_path).is_file()
     if name_or_path not in SERIES and (looks_like_file or "/" in name_or_path):
@@ -175,9 +181,24 @@ def season(series: pd.Series | pd.DataFrame) -> int:
             return 1
         frequency = pd.tseries.frequencies.to_offset(inferred)
     code = frequency.name.split("-")[0]
-    calendar = {"M": 12, "ME": 12, "MS": 12, "Q": 4, "QE": 4, "QS": 4, "W": 52, "D": 7, "B": 5, "Y": 1, "YE": 1, "YS": 1}
+    calendar = {
+        "M": 12,
+        "ME": 12,
+        "MS": 12,
+        "Q": 4,
+        "QE": 4,
+        "QS": 4,
+        "W": 52,
+        "D": 7,
+        "B": 5,
+        "Y": 1,
+        "YE": 1,
+        "YS": 1,
+    }
     if frequency.n == 1 and code in calendar:
         return calendar[code]
+    if code == "D":  # pandas 3 tells days from 24 hours, and makes no Timedelta of them
+        return {7: 52}.get(frequency.n, 1)
     try:
         step = pd.Timedelta(frequency)
     except ValueError:  # two months, a business quarter, ...
@@ -188,5 +209,3 @@ def season(series: pd.Series | pd.DataFrame) -> int:
         cycle = per_day if per_day <= 1440 else pd.Timedelta(hours=1) / step
         return round(cycle) if abs(cycle - round(cycle)) < 1e-9 else 1
     return {1: 7, 7: 52}.get(step.days, 1)
-
-

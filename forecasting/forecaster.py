@@ -65,12 +65,16 @@ class DirectForecaster(BaseForecaster):
     def _ready(self) -> None:
         """End of every __init__."""
         super().__init__()
-        self._y = self._X = None  # sktime makes these only when it remembers, yet reads them if that is switched on later
+        self._y = self._X = (
+            None  # sktime makes these only when it remembers, yet reads them if that is switched on later
+        )
 
     def _fit(self, y: pd.DataFrame, X: Any, fh: ForecastingHorizon) -> "DirectForecaster":
         steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
         if steps.min() < 1:
-            raise NotImplementedError(f"{type(self).__name__} forecasts only steps after the series ends, not {steps.min()}")
+            raise NotImplementedError(
+                f"{type(self).__name__} forecasts only steps after the series ends, not {steps.min()}"
+            )
         self.horizon_ = int(steps.max())
         self.history_ = y
         cycle = season(y)
@@ -197,7 +201,7 @@ class NetworkForecaster(DirectForecaster):
         Features a patch; None takes the architecture's own default.
     dropout : float
     skip : bool
-        Start from the closed-form linear forecast (frozen, fitted to the part before validation) and learn what it misses.
+        Start from the closed-form linear forecast (frozen, fitted before validation) and learn what it misses.
     max_epochs, steps_per_epoch, patience, batch, learning_rate, weight_decay, validation
         See `forecasting.training.Plan`. Early stopping watches the last `validation` share of the training windows.
     random_state : int, numpy RandomState or None
@@ -223,7 +227,7 @@ class NetworkForecaster(DirectForecaster):
         skip: bool = False,
         max_epochs: int = 30,
         steps_per_epoch: int = 40,
-        patience: int = 8,
+        patience: int = 6,
         batch: int = 32,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-2,
@@ -264,7 +268,9 @@ class NetworkForecaster(DirectForecaster):
         # Weights and dropout draw from torch's global generators: seed them, and leave the caller's stream untouched.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), threads(1):
             torch.manual_seed(seed)
-            settings = {"dropout": self.dropout} if self.width is None else {"dropout": self.dropout, "width": self.width}
+            settings = (
+                {"dropout": self.dropout} if self.width is None else {"dropout": self.dropout, "width": self.width}
+            )
             core = type(self).network(self.lookback_, self.horizon_, self.patch_, **settings)
             self.network_ = Reversible(core, skip).to(device)
             series = torch.from_numpy(values).float().to(device)

@@ -73,14 +73,8 @@ def _file(path: str, origin: str, sha256: str) -> RemoteFile:
 
 _ROWS = [line.split() for line in _TABLE.split("\n") if line]
 
-FILES: dict[str, RemoteFile] = {
-    path.rpartition("/")[2]: _file(f"{path}.csv", "data", sha256) for sha256, path in _ROWS
-}
+FILES: dict[str, RemoteFile] = {path.rpartition("/")[2]: _file(f"{path}.csv", "data", sha256) for sha256, path in _ROWS}
 """By file stem, e.g. "nyc_taxi"."""
 
-LABELS = _file(
-    "labels/combined_labels.json", "", "98724014c162fcfd4be605683517f194051a54e98756c53667bd33ddbc644d9b"
-)
-WINDOWS = _file(
-    "labels/combined_windows.json", "", "1e1fbc4601321aad8d0f8b3784c8134299379f68f6c1f7777565f8ffd57ab6b1"
-)
+LABELS = _file("labels/combined_labels.json", "", "98724014c162fcfd4be605683517f194051a54e98756c53667bd33ddbc644d9b")
+WINDOWS = _file("labels/combined_windows.json", "", "1e1fbc4601321aad8d0f8b3784c8134299379f68f6c1f7777565f8ffd57ab6b1")

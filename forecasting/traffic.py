@@ -29,7 +29,7 @@ def web_traffic_parts(
         and halves every RECOVERY hours. noise: standard deviation of its logarithm, which has MEMORY.
 
     Returns a frame with columns views, normal (views expected without bursts and noise), trend, yearly, weekly, daily,
-    holiday, burst, noise; normal is level times the first five factors, and views = round(normal * (1 + burst) * noise).
+    holiday, burst, noise; normal is level times the first five factors.
     """
     index = pd.date_range(start, periods=24 * days, freq="h", name="time")
     random = np.random.default_rng(seed)

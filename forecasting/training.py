@@ -49,13 +49,15 @@ def ridge(inputs: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarra
 
 
 def pairs(view: np.ndarray, lookback: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows (windows, lookback + horizon, channels) as rows (windows * channels, ...), minus their last input value."""
+    """Windows (windows, lookback + horizon, channels) as rows (windows * channels, ...), minus the last input."""
     rows = view.transpose(0, 2, 1).reshape(-1, view.shape[1])
     rows = rows - rows[:, lookback - 1 : lookback]
     return rows[:, :lookback], rows[:, lookback:]
 
 
-def fit_linear(values: np.ndarray, lookback: int, horizon: int, share: float = 0.2) -> tuple[np.ndarray, np.ndarray, float]:
+def fit_linear(
+    values: np.ndarray, lookback: int, horizon: int, share: float = 0.2
+) -> tuple[np.ndarray, np.ndarray, float]:
     """A ridge forecast of the window minus its last value; its strength is the one that validates best.
 
     values (time, channels). Returns (weights from the part before validation, weights from everything, strength), each
@@ -89,9 +91,9 @@ class Plan:
     max_epochs: int = 30
     """Most epochs; one ends with a look at the validation error."""
     steps_per_epoch: int = 40
-    """Gradient steps an epoch, however long the series: neighbouring windows say much the same, so a long series needs no
-    full pass, and a short one needs more steps than it has batches."""
-    patience: int = 8
+    """Gradient steps an epoch, however long the series: neighbouring windows say much the same, so a long series
+    needs no full pass, and a short one needs more steps than it has batches."""
+    patience: int = 6
     """Epochs without a better validation error before it stops."""
     batch: int = 32
     """Windows a gradient step, drawn at random, each of one channel."""

@@ -90,13 +90,14 @@ def forecast_comparison(
     figure, axes = canvas(1, 2, width=12.5, height=5.0, width_ratios=[2.5, 1])
     panel, ranking = axes[0]
     panel.plot(history.index, history.to_numpy(), color=BLACK, linewidth=1.3)
-    panel.plot(truth.index, truth.to_numpy(), color=BLACK, linewidth=3.0, label="what came", zorder=2)
+    panel.plot(truth.index, truth.to_numpy(), color=BLACK, linewidth=3.0, zorder=2)
     panel.axvspan(truth.index[0], truth.index[-1], color=LIGHT_GREY, alpha=0.25, linewidth=0)
     # the better, the nearer to the eye; the simple models dashed, so that five lines stay apart in black and white too
+    colours = {name: COLOURS.get(name, LIGHT_GREY if "naive" in name else PURPLE) for name in scores}
     for depth, name in enumerate(reversed(list(scores))):
         plain = name not in ("cnn", "lstm", "transformer")
         panel.plot(
-            truth.index, forecasts[name], color=COLOURS.get(name, SKY), label=name, zorder=3 + depth,
+            truth.index, forecasts[name], color=colours[name], zorder=3 + depth,
             linestyle="--" if plain else "-", linewidth=1.6 if plain else 2.2,
         )  # fmt: skip
     best, others = next(iter(scores)), list(scores)
@@ -108,19 +109,19 @@ def forecast_comparison(
             f", {naive} {scores[naive]:.2f}" if naive != best else ""
         )
     label(panel, f"{found} (mean of {origins} {'origin' if origins == 1 else 'origins'})", y=unit)
-    panel.get_legend().remove()
     panel.margins(x=0.01)
-    panel.text(truth.index[0], 1.0, " held out", transform=panel.get_xaxis_transform(), va="top", fontsize=11, color=DARK_GREY)
+    place = panel.get_xaxis_transform()  # time across, share of the height upwards
+    panel.annotate(" held out", (truth.index[0], 1), xycoords=place, va="top", fontsize=11, color=DARK_GREY)
     panel.xaxis.set_major_locator(locator := AutoDateLocator())
     panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     names = others[::-1]
-    ranking.barh(names, [scores[name] for name in names], color=[COLOURS.get(name, SKY) for name in names])
+    ranking.barh(names, [scores[name] for name in names], color=[colours[name] for name in names])
     for name in names:
         ranking.text(scores[name], name, f" {scores[name]:.2f}", va="center", fontsize=11)
     ranking.axvline(1.0, color=BLACK, linewidth=0.8, linestyle=":")
     ranking.margins(x=0.18)
     ranking.set_xlim(left=0)
-    label(ranking, x="MASE (1 = seasonal-naive in the past)")
+    label(ranking, x="MASE (less is better)")
     return figure
 
 

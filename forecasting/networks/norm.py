@@ -43,7 +43,7 @@ def unfold(y: Tensor, channels: int) -> Tensor:
 
 
 def patches(x: Tensor, size: int) -> Tensor:
-    """(batch, lookback) -> (batch, ceil(lookback / size), size); the first value is repeated to fill the first patch."""
+    """(batch, lookback) -> (batch, ceil(lookback / size), size); the first value fills up the first patch."""
     missing = -x.shape[1] % size
     if missing:  # at the old end: the patch next to the forecast stays whole
         x = torch.cat([x[:, :1].expand(-1, missing), x], dim=1)

@@ -19,7 +19,13 @@ class Transformer(nn.Module):
         self.embed = nn.Linear(patch, width)
         self.positions = nn.Parameter(0.02 * torch.randn(count, width))
         layer = nn.TransformerEncoderLayer(
-            width, heads, dim_feedforward=2 * width, dropout=dropout, activation="gelu", batch_first=True, norm_first=True
+            width,
+            heads,
+            dim_feedforward=2 * width,
+            dropout=dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
         )
         # nested tensors serve padded sentences; pre-norm layers cannot use them and would warn
         self.layers = nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)

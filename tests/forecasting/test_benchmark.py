@@ -1,0 +1,149 @@
+"""The comparison: measures against oracles, no look at the future, what it writes, wrong input."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from sktime.performance_metrics.forecasting import MeanAbsoluteScaledError, mean_absolute_percentage_error
+
+from forecasting import benchmark
+from forecasting.commands import Forecast
+from forecasting.datasets import load, web_traffic
+from lab.errors import InputError
+from lab.run import Run
+
+SIMPLE = ("seasonal-naive", "linear")
+
+
+def test_measures_are_sktimes():
+    random = np.random.default_rng(0)
+    history, truth, made = random.normal(10, 3, 60), random.normal(10, 3, 8), random.normal(10, 3, 8)
+    assert benchmark.mase(truth, made, history, 12) == pytest.approx(
+        MeanAbsoluteScaledError(sp=12)(truth, made, y_train=history)
+    )
+    assert benchmark.smape(truth, made) == pytest.approx(
+        100 * mean_absolute_percentage_error(truth, made, symmetric=True)
+    )
+
+
+def test_measures_by_hand():
+    truth, made = np.array([1.0, 0.0]), np.array([3.0, 0.0])
+    assert benchmark.mae(truth, made) == 1.0
+    assert benchmark.smape(truth, made) == 50.0  # 100 % and, where both are nought, 0 %
+    assert benchmark.mase(truth, made, np.array([0.0, 4, 2, 4]), 2) == 1.0
+    assert np.isnan(benchmark.mase(truth, made, np.ones(9), 2))
+
+
+def test_compare(tmp_path):
+    series = web_traffic(days=35)
+    with Run.open(tmp_path, "run", {}, metrics=[]) as run:
+        table = benchmark.compare(
+            series, 24, run, models=(*SIMPLE, "lstm"), lookback=48, max_epochs=2, seed=0, origins=2
+        )
+    assert set(table["model"]) == {*SIMPLE, "lstm"} and table["MASE"].is_monotonic_increasing
+    made = pd.read_csv(run.path / "forecast.csv")
+    assert len(made) == 3 * 3 * 24 and made["truth"].isna().sum() == 3 * 24
+    # the naive row by hand: the day before, against the mean change from day to day before each origin
+    values = series.to_numpy()
+    expected = []
+    for origin in (len(series) - 48, len(series) - 24):
+        scale = np.abs(values[24:origin] - values[: origin - 24]).mean()
+        expected.append(np.abs(values[origin : origin + 24] - values[origin - 24 : origin]).mean() / scale)
+    assert table.set_index("model").loc["seasonal-naive", "MASE"] == pytest.approx(np.mean(expected))
+    last = made[(made["model"] == "seasonal-naive") & made["truth"].isna()]
+    np.testing.assert_array_equal(last["forecast"], values[-24:])
+    assert (run.path / "figures/forecast-comparison.png").stat().st_size > 10_000
+    record = (run.path / "metrics.jsonl").read_text()
+    assert "forecast/lstm/train_loss" in record and "forecast/lstm/validation_loss" in record
+
+
+def test_no_model_sees_what_comes_after_its_origin(tmp_path):
+    """Another future leaves every forecast made before it as it was."""
+    series = web_traffic(days=28)
+    changed = series.copy()
+    changed.iloc[-24:] = 5e4
+    frames = []
+    for number, data in enumerate((series, changed)):
+        with Run.open(tmp_path, f"run{number}", {}) as run:
+            benchmark.compare(
+                data, 24, run, models=(*SIMPLE, "cnn", "lstm", "transformer"), lookback=48, max_epochs=1, origins=2
+            )
+        made = pd.read_csv(run.path / "forecast.csv")
+        frames.append(made[made["origin"] <= str(series.index[-25])].drop(columns="truth").reset_index(drop=True))
+    assert len(frames[0]) == 5 * 2 * 24
+    pd.testing.assert_frame_equal(*frames)
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({"horizon": 0}, "horizon 0"),
+        ({"lookback": 0}, "lookback 0"),
+        ({"max_epochs": 0}, "max-epochs 0"),
+        ({"origins": 0}, "origins 0"),
+        ({"models": ("lstn",)}, "unknown model 'lstn'; did you mean lstm"),
+        ({"models": ("weekly-naive",)}, "weekly-naive"),
+        ({"horizon": 100}, r"144 rows are fewer than lookback \d+ \+ horizon 100"),
+        ({"lookback": 130}, r"fewer than lookback 130 \+ horizon 12"),
+    ],
+)
+def test_wrong_settings(options, part):
+    with pytest.raises(InputError, match=part):
+        benchmark.settle(load("airline"), **{"horizon": 12, **options})
+
+
+def test_short_csv_names_file_column_and_last_row(tmp_path):
+    path = tmp_path / "short.csv"
+    times = pd.date_range("2024-01-01", periods=30, freq="h")
+    path.write_text("time,views\n" + "".join(f"{time},{time.hour}\n" for time in times))
+    with pytest.raises(
+        InputError, match=r"short\.csv, column 'views': 30 rows .*row 31.* fewer than lookback .* horizon 24"
+    ):
+        Forecast(series=str(path), horizon=24, runs=tmp_path / "runs")()
+    assert not (tmp_path / "runs").exists()  # nothing half-made stays
+
+
+def test_missing_library_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install rl-timeseries-lab\[stats\]"):
+        benchmark.check_models(["theta"])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("statsmodels") is None, reason="needs statsmodels")
+def test_statistical_models(tmp_path):
+    with Run.open(tmp_path, "run", {}) as run:
+        table = benchmark.compare(load("airline"), 12, run, models=("seasonal-naive", "theta", "ets"), origins=2)
+    assert set(table["model"]) == {"seasonal-naive", "theta", "ets"} and table["MASE"].between(0.1, 2).all()
+    assert table["model"].iloc[0] == "ets"  # trend and season, both of which the series has
+
+
+def test_command(tmp_path, capsys):
+    Forecast(series="airline", horizon=12, models=SIMPLE, runs=tmp_path, json=True)()
+    shown = json.loads(capsys.readouterr().out)
+    assert {row["model"] for row in shown["models"]} == set(SIMPLE)
+    result = json.loads((tmp_path / "forecast-airline/result.json").read_text())
+    assert set(result["metrics"]) == {"forecast/MASE/seasonal-naive", "forecast/MASE/linear"}
+    with pytest.raises(InputError, match="unknown series 'airlines'; did you mean airline"):
+        Forecast(series="airlines", runs=tmp_path)()
+
+
+def test_commands_import_nothing_heavy():
+    heavy = ["torch", "sktime", "pandas", "numpy", "matplotlib", "sklearn"]
+    code = f"import sys, forecasting.commands; print([m for m in {heavy} if m in sys.modules])"
+    began = time.monotonic()
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.slow
+def test_networks_beat_seasonal_naive_on_web_traffic(tmp_path):
+    with Run.open(tmp_path, "run", {}) as run:
+        table = benchmark.compare(load("web-traffic"), 24, run).set_index("model")
+    assert (table.loc[["cnn", "lstm", "transformer"], "MASE"] < 0.8 * table.loc["seasonal-naive", "MASE"]).all()
