@@ -155,7 +155,8 @@ def explain(
     run.scalars(metrics, 0)
     flagged = "" if result.peak > result.threshold else " (not flagged)"
     valid = int((result.peaks <= result.threshold).sum())
-    title = f"Anomaly score {result.peak:.1f}{flagged}; {valid} of {samples} redrawn windows are normal"
+    after = float(np.median(result.peaks))
+    title = f"Redrawn, score {result.peak:.1f}{flagged} becomes {after:.1f}; {valid} of {samples} below the threshold"
     margin = max(2 * detector.period_, end - start)
     run.figure(
         "anomaly/counterfactual",

@@ -139,8 +139,8 @@ def validity(peaks: np.ndarray, threshold: float) -> float:
 def proximity(paths: np.ndarray, original: np.ndarray, scale: float) -> float:
     """How far the paths (K, width) are from the original (width,): mean |path - original| / scale; smaller is nearer.
 
-    The scaled L1 distance of Wachter, Mittelstadt and Russell (2017), equation 4, as a mean over samples and paths;
-    `scale` is the spread of the training part (theirs: the median absolute deviation, which is 0 for a series of spikes).
+    The scaled L1 distance of Wachter, Mittelstadt and Russell (2017), equation 4, a mean over samples and paths;
+    `scale` is the spread of the training part (theirs: the median absolute deviation, 0 for a series of spikes).
     """
     return float(np.mean(np.abs(paths - original)) / scale)
 

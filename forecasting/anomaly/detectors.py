@@ -7,7 +7,7 @@ from sktime.detection.base import BaseDetector
 from forecasting.anomaly import period as periods
 from lab.errors import InputError
 
-SHORTEST = 40  # samples to learn from
+SHORTEST = 20  # samples to learn from; few enough for the series in sktime's own checks
 _FINE = 64  # model steps that a period should have at least: 64 to 127 after downsampling
 
 
@@ -48,7 +48,7 @@ class MaskedDetector(BaseDetector):
     """Scores windows by how unlikely they are, given what lies around them, under a masked model of normal data.
 
     `fit` takes a series without anomalies (or hardly any), learns p(window | surroundings) on its first 80 % and sets
-    the threshold on the rest (or on the whole training part, if that is higher). The score of a sample is the mean, over all windows that cover it, of the window's mean
+    the threshold on the rest. The score of a sample is the mean, over all windows that cover it, of the window's mean
     -log p in nats a step; windows have two widths, `window` and a quarter of it, so that both the short and the
     long stand out. Scores need surroundings: give `predict` the whole series rather than the part after training.
 
@@ -81,6 +81,16 @@ class MaskedDetector(BaseDetector):
         Scores above it are anomalies; nats a step.
     network_, history_
         The model and its (training, held-out) loss for every epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forecasting.anomaly.detectors import MaskedDetector
+    >>> wave = np.sin(np.arange(400) / 4)
+    >>> wave[350:360] = 0
+    >>> detector = MaskedDetector(max_epochs=2, device="cpu").fit(wave[:300])
+    >>> len(detector.transform_scores(wave))
+    400
     """
 
     _tags = {  # noqa: RUF012 - sktime's convention
@@ -89,6 +99,8 @@ class MaskedDetector(BaseDetector):
         "capability:multivariate": False,
         "capability:missing_values": False,
         "fit_is_empty": False,
+        "capability:random_state": True,
+        "property:randomness": "derandomized",
     }
 
     def __init__(
@@ -138,10 +150,8 @@ class MaskedDetector(BaseDetector):
             self.network_, self.history_ = masked.train(
                 steps[:cut], steps[cut:], shape, self.max_epochs, self.random_state, choose(self.device), advance
             )
-        scores = self._score_steps(steps)
-        # held-out scores, as the model knows the rest too well; but that part may be a few periods only, and the start of
-        # the series, which has nothing before it, shows what scores are like where surroundings are missing
-        self.threshold_ = max(tail_quantile(scores[cut:], self.quantile), tail_quantile(scores, self.quantile))
+        # of held-out scores only: the model knows the rest too well, and what is odd there must not raise the threshold
+        self.threshold_ = tail_quantile(self._score_steps(steps)[cut:], self.quantile)
         return self
 
     def check(self, length: int) -> None:
@@ -218,15 +228,16 @@ class MaskedDetector(BaseDetector):
         """Flagged samples as intervals [start, end) with their peak score, highest first.
 
         scores: (n,) as from transform_scores; first: positions before it are not looked at (the training part).
-        Flags closer than a quarter of a window are one anomaly. An interval keeps what is above half the
-        height from the threshold to its peak: a window's score reaches a window's width beyond its cause.
+        Flags closer than a quarter of a window are one anomaly. Of each, the part around the peak is reported that is
+        above half the height from the threshold to the peak: a window's score reaches beyond its cause.
         """
         gap = self.factor_ * self.widths_[-1] // 4
         rows = []
         for start, end in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap):
-            peak = scores[start:end].max()
-            for low, high in runs(scores[start:end] > (self.threshold_ + peak) / 2, gap):
-                rows.append((start + low, start + high, float(scores[start + low : start + high].max())))
+            top = start + int(scores[start:end].argmax())
+            core = runs(scores[start:end] > (self.threshold_ + scores[top]) / 2, gap)
+            low, high = next((a, b) for a, b in core if start + a <= top < start + b)
+            rows.append((start + low, start + high, float(scores[top])))
         table = pd.DataFrame(rows, columns=["start", "end", "peak"])
         return table.sort_values("peak", ascending=False, kind="stable", ignore_index=True)
 

@@ -74,7 +74,7 @@ def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
     [
         (["detect", "mitbd"], "did you mean mitdb"),
         (["detect", "mitdb", "--train-end", "9000"], "--train-end 9000 does not split"),
-        (["detect", "mitdb", "--train-end", "20"], "the training part has 20 samples"),
+        (["detect", "mitdb", "--train-end", "15"], "the training part has 15 samples"),
         (["detect", "mitdb", "--top", "0"], "--top is 0"),
         (["detect", "nowhere.csv"], "nowhere.csv"),
         (["explain", "mitdb", "--start", "5"], "--start and --end go together"),

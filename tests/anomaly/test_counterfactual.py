@@ -6,6 +6,7 @@ import pytest
 from forecasting.anomaly import counterfactual
 from forecasting.anomaly.detectors import MaskedDetector, blocks
 from lab.errors import InputError
+
 from .conftest import waves
 
 
@@ -71,7 +72,8 @@ def test_native_keeps_the_means_of_the_blocks():
 @pytest.mark.parametrize(
     ("interval", "k", "says"),
     [
-        ((5, 5), 3, "not inside"), ((-1, 4), 3, "not inside"), ((990, 1001), 3, "not inside"), ((9, 5), 3, "not inside"),
+        ((5, 5), 3, "not inside"), ((-1, 4), 3, "not inside"), ((990, 1001), 3, "not inside"),
+        ((9, 5), 3, "not inside"),
         ((0, 995), 3, "less than one period"), ((0, 1000), 3, "less than one period"), ((5, 9), 0, "at least 1"),
     ],
 )  # fmt: skip
