@@ -64,12 +64,16 @@ class Evaluate(Command):
             raise InputError(f"--episodes must be at least 1, not {self.episodes}")
         agent, config = load(self.run)
         settings = {"run": str(self.run), "episodes": self.episodes, "epsilon": evaluation_epsilon(config)}
-        with Run.open(self.runs, self.name or f"evaluate-{self.run.name}", settings, metrics=["eval/return_mean"]) as run:
+        with Run.open(
+            self.runs, self.name or f"evaluate-{self.run.name}", settings, metrics=["eval/return_mean"]
+        ) as run:
             scores = evaluate(agent, config, self.episodes)
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
                 run.scalars({"eval/return": row["return"], "eval/length": row["length"]}, episode)
-            summary = {f"eval/return_{name}": float(scores["return"].agg(name)) for name in ("mean", "median", "min", "max")}
+            summary = {
+                f"eval/return_{name}": float(scores["return"].agg(name)) for name in ("mean", "median", "min", "max")
+            }
             run.finish(summary)
         title = f"{config.env}, {self.episodes} episodes, epsilon {settings['epsilon']}"
         self.show(title, ["measure", "value"], [*summary.items()])
@@ -90,7 +94,9 @@ class Watch(Command):
         from lab.run import Run
 
         agent, config = load(self.run)
-        with Run.open(self.runs, self.name or f"watch-{self.run.name}", {"run": str(self.run), "seed": self.seed}) as run:
+        with Run.open(
+            self.runs, self.name or f"watch-{self.run.name}", {"run": str(self.run), "seed": self.seed}
+        ) as run:
             frames, score = film(agent, config, 2_000_000 + self.seed)
             path = run.video("eval/episode", frames, fps=15)
             run.finish({"eval/return": score}, steps=len(frames) - 1)

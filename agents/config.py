@@ -57,7 +57,12 @@ class DQNConfig:
 
 
 _SMALL = DQNConfig(
-    num_envs=4, stack=1, clip_rewards=False, replay_capacity=20_000, log_every=500, checkpoint_every=10_000,
+    num_envs=4,
+    stack=1,
+    clip_rewards=False,
+    replay_capacity=20_000,
+    log_every=500,
+    checkpoint_every=10_000,
     threads=1,
 )
 PRESETS = {
@@ -66,8 +71,8 @@ PRESETS = {
         epsilon_end=0.02, epsilon_steps=5_000, eval_episodes=100,
     ),
     "CartPole-v1": replace(
-        _SMALL, total_steps=60_000, learning_rate=5e-4, learning_starts=1_000, train_every=2, target_every=200,
-        batch_size=64, epsilon_end=0.02, epsilon_steps=10_000, eval_episodes=20,
+        _SMALL, total_steps=50_000, learning_rate=1e-3, learning_starts=1_000, train_every=2, target_every=200,
+        batch_size=64, replay_capacity=60_000, epsilon_end=0.04, epsilon_steps=8_000, eval_episodes=20,
     ),
 }  # fmt: skip
 

@@ -108,7 +108,9 @@ def load(run: Path) -> tuple["DQN", DQNConfig]:
     if found is None:
         raise InputError(f"the policy in {run / 'policy'} is damaged; resume the run's training to write it again")
     games = make_envs(config, 1)
-    where = device.choose("auto" if config.device.startswith("cuda") and not torch.cuda.is_available() else config.device)
+    where = device.choose(
+        "auto" if config.device.startswith("cuda") and not torch.cuda.is_available() else config.device
+    )
     agent = DQN(games.single_observation_space.shape, int(games.single_action_space.n), config, where)
     agent.q.load_state_dict(found[1]["q"])
     games.close()

@@ -85,7 +85,9 @@ class Replay:
         device, envs = self.frames.device, self.actions.shape[1]
         chosen = torch.empty(0, dtype=torch.long, device=device)
         while len(chosen) < batch_size:  # reset rows are few: draw again in their place
-            index = torch.randint(oldest * envs, (newest + 1) * envs, (batch_size,), generator=self._random, device=device)
+            index = torch.randint(
+                oldest * envs, (newest + 1) * envs, (batch_size,), generator=self._random, device=device
+            )
             alive = self.live[(index // envs) % self.rows, index % envs]
             if not alive.any() and not self._any_live():
                 raise ValueError("the replay holds no whole transition yet")
@@ -105,7 +107,11 @@ class Replay:
         before_start = back > self.age[row, env][:, None]  # (B, stack + 1): frames of an earlier episode
         frames[before_start] = 0  # as the environment pads
         return Batch(
-            frames[:, :-1], self.actions[row, env].long(), self.rewards[row, env], frames[:, 1:], self.terminal[row, env]
+            frames[:, :-1],
+            self.actions[row, env].long(),
+            self.rewards[row, env],
+            frames[:, 1:],
+            self.terminal[row, env],
         )
 
     _ARRAYS = ("frames", "actions", "rewards", "terminal", "live", "age")

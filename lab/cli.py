@@ -46,10 +46,11 @@ def parse(words: Sequence[str]) -> Any:
         commands = commands[word]
         path.append(word)
     complaint = io.StringIO()
+    markers = (tyro.conf.OmitArgPrefixes, tyro.conf.PositionalMetavarFromFieldName)
     try:
         with contextlib.redirect_stderr(complaint):
             default = {"default": commands.default(rest)} if hasattr(commands, "default") else {}
-            return tyro.cli(commands, prog=" ".join(path), args=rest, config=(tyro.conf.OmitArgPrefixes,), **default)
+            return tyro.cli(commands, prog=" ".join(path), args=rest, config=markers, **default)
     except SystemExit as stop:
         if stop.code == 0:  # --help
             raise
@@ -61,7 +62,9 @@ def _one_line(complaint: str, command: str) -> str:
     text = [re.sub(r"[│╭╮╰╯─]", "", line).strip() for line in complaint.splitlines()]
     text = [line for line in text if line]
     near = [line.split()[0] for line in text if re.match(r"--[\w-]+", line)]
-    what = next((line for line in text[1:] if line), text[0] if text else "cannot be read")
+    what = text[1] if len(text) > 1 else "the options cannot be read"
+    if what.endswith(":") and len(text) > 2:  # "Missing from lab evaluate:", and on the next line what is missing
+        what += f" {text[2].split()[0]}"
     hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if near and "nrecognized" in what else ""
     return f"{what[0].lower()}{what[1:].rstrip('.')}; {hint}see {command} --help"
 

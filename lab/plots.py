@@ -33,7 +33,9 @@ _STYLE = {
 }  # fmt: skip
 
 
-def canvas(rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 4.5, **options) -> tuple[Figure, np.ndarray]:
+def canvas(
+    rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 4.5, **options
+) -> tuple[Figure, np.ndarray]:
     """An empty figure of `rows` x `columns` axes in the house style; width and height in inches, of the whole figure."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")

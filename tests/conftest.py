@@ -41,5 +41,7 @@ def refused(lab_command):
 @pytest.fixture
 def data_folder() -> Path:
     if not os.environ.get("LAB_DATA"):
-        pytest.skip("needs the downloaded series: set LAB_DATA to their folder (lab data list says where they come from)")
+        pytest.skip(
+            "needs the downloaded series: set LAB_DATA to their folder (lab data list says where they come from)"
+        )
     return Path(os.environ["LAB_DATA"])

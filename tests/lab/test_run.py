@@ -47,7 +47,11 @@ def shown(folder):
     tags = found.Tags()
     images = {tag: [e.encoded_image_string for e in found.Images(tag)] for tag in tags["images"]}
     tensors = {tag: [e.tensor_proto.SerializeToString() for e in found.Tensors(tag)] for tag in tags["tensors"]}
-    return {tag: [(e.step, e.value, e.wall_time) for e in found.Scalars(tag)] for tag in tags["scalars"]}, images, tensors
+    return (
+        {tag: [(e.step, e.value, e.wall_time) for e in found.Scalars(tag)] for tag in tags["scalars"]},
+        images,
+        tensors,
+    )
 
 
 def test_folder_holds_the_whole_story(tmp_path):

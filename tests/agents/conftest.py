@@ -1,0 +1,62 @@
+"""A task whose every transition is known by hand, and small settings for it."""
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from agents.config import preset
+
+LENGTH, LIMIT, REWARD = 7, 5, 10.0
+
+
+class Line(gymnasium.Env):
+    """Walk along 0, 1, 2, ...: reward 10 a step, over at 7; on "truncated" lines time is up at 5."""
+
+    metadata = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, truncated: bool = False):
+        self.truncated = truncated
+        self.observation_space = spaces.Box(0, 1, (8,), np.float32)
+        self.action_space = spaces.Discrete(2)
+
+    def _seen(self):
+        return np.eye(8, dtype=np.float32)[self.at]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return self._seen(), {}
+
+    def step(self, action):
+        self.at += 1
+        return self._seen(), REWARD, self.at == LENGTH, self.truncated and self.at == LIMIT, {}
+
+
+gymnasium.register("test/Line-v0", Line)
+gymnasium.register("test/LimitedLine-v0", Line, kwargs={"truncated": True})
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small():
+    """Settings of a run of some seconds on `env`."""
+
+    def settings(env, **changes):
+        return replace(
+            preset(env), **{"total_steps": 400, "learning_starts": 50, "num_envs": 3, "batch_size": 8, "eval_episodes": 3,
+                            "epsilon_steps": 200, "log_every": 50, "checkpoint_every": 100, "target_every": 20,
+                            "replay_capacity": 600} | changes
+        )  # fmt: skip
+
+    return settings

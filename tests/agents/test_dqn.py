@@ -1,0 +1,251 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.dqn import DQN, Training, train
+from agents.evaluate import evaluate, film
+from agents.replay import Batch
+from lab import checkpoint, record
+from lab.run import Run
+
+from .conftest import LENGTH, LIMIT, REWARD
+
+CPU = torch.device("cpu")
+
+
+def finished(training):
+    for _ in training:
+        pass
+    return training
+
+
+def weights(network):
+    return torch.cat([values.flatten() for values in network.state_dict().values()])
+
+
+def test_only_the_chosen_action_gets_gradient(small):
+    agent = DQN((1, 8), 3, small("test/Line-v0"), CPU)
+    batch = Batch(
+        torch.rand(4, 1, 8),
+        torch.ones(4, dtype=torch.long),
+        torch.ones(4),
+        torch.rand(4, 1, 8),
+        torch.zeros(4, dtype=torch.bool),
+    )
+    agent.update(batch)
+    gradient = agent.q.head.weight.grad
+    assert gradient[1].any() and not gradient[0].any() and not gradient[2].any()
+    assert all(values.grad is None for values in agent.target.parameters())
+
+
+def test_target_changes_at_syncs_and_only_there(small):
+    config = small("lab/Catch-v0")
+    training = Training(config, CPU)
+    before, synced = weights(training.agent.target), 0
+    for _ in training:
+        now = weights(training.agent.target)
+        if training.updates // config.target_every > synced:
+            synced = training.updates // config.target_every
+            if training.updates % config.target_every == 0:
+                assert torch.equal(now, weights(training.agent.q))
+            assert not torch.equal(now, before)
+        else:
+            assert torch.equal(now, before)
+        before = now
+    assert synced == (config.total_steps - config.learning_starts) // config.train_every // config.target_every > 3
+
+
+def test_a_time_limit_bootstraps_and_an_end_does_not(small):
+    for env_id, last, is_end in [("test/Line-v0", LENGTH, True), ("test/LimitedLine-v0", LIMIT, False)]:
+        batch = finished(Training(small(env_id), CPU)).replay.sample(2000)
+        at, next_at = batch.state[:, 0].argmax(1), batch.next_state[:, 0].argmax(1)
+        assert (next_at == at + 1).all()  # never into the next episode
+        assert set(next_at.tolist()) == set(range(1, last + 1))
+        assert (batch.terminal == (is_end & (next_at == last))).all()
+
+
+def test_clipped_rewards_are_learned_from_and_never_reported(small, tmp_path):
+    config = small("test/Line-v0", clip_rewards=True)
+    with Run.open(tmp_path, "run", config) as run:
+        metrics = train(config, run)
+        entries = record.read(run.path / "metrics.jsonl")
+    assert metrics["eval/return_mean"] == LENGTH * REWARD
+    returns = [entry["value"] for entry in entries if entry.get("tag") == "train/episode_return"]
+    lengths = [entry["value"] for entry in entries if entry.get("tag") == "train/episode_length"]
+    assert set(returns) == {LENGTH * REWARD} and set(lengths) == {LENGTH}
+    assert set(finished(Training(config, CPU)).replay.sample(100).reward.tolist()) == {1.0}
+
+
+def test_no_step_stands_twice_in_a_curve(small, tmp_path):
+    config = small("lab/Catch-v0")  # all its episodes end together
+    with Run.open(tmp_path, "run", config) as run:
+        train(config, run)
+        entries = [entry for entry in record.read(run.path / "metrics.jsonl") if entry["kind"] == "scalar"]
+    points = [(entry["tag"], entry["step"]) for entry in entries]
+    assert len(points) == len(set(points))
+
+
+class Killed(Exception):
+    pass
+
+
+def comparable(path):
+    """All a run recorded but the time it took."""
+    curves = [entry for entry in record.read(path / "metrics.jsonl") if entry["kind"] == "scalar"]
+    return [(e["tag"], e["step"], e["value"]) for e in curves if not e["tag"].startswith("time/")]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "killed_after"), [("lab/Catch-v0", 230), ("CartPole-v1", 160), ("CartPole-v1", 333)]
+)
+def test_a_resumed_run_equals_an_uninterrupted_one_in_every_bit(small, tmp_path, monkeypatch, env_id, killed_after):
+    config = small(env_id)
+    with Run.open(tmp_path, "whole", config) as run:
+        whole = train(config, run)
+        whole_path = run.path
+
+    def kill(*_):
+        raise Killed
+
+    with pytest.raises(Killed), Run.open(tmp_path, "cut", config) as run:
+        log = run.scalar
+        monkeypatch.setattr(
+            run, "scalar", lambda tag, value, step: kill() if step > killed_after else log(tag, value, step)
+        )
+        train(config, run)
+    with Run.open(tmp_path, "cut", config, resume=True) as run:
+        assert run.restored[0] > 0
+        resumed = train(config, run)
+        cut_path = run.path
+    _, left = checkpoint.load_newest(whole_path / "checkpoints")
+    _, right = checkpoint.load_newest(cut_path / "checkpoints")
+    assert_equal(left["state"], right["state"])
+    assert comparable(whole_path) == comparable(cut_path)
+    assert {k: v for k, v in whole.items() if "time" not in k} == {k: v for k, v in resumed.items() if "time" not in k}
+
+
+def assert_equal(left, right, at=""):
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), at
+        for key in left:
+            assert_equal(left[key], right[key], f"{at}/{key}")
+    elif isinstance(left, tuple | list):
+        assert_equal(dict(enumerate(left)), dict(enumerate(right)), at)
+    elif isinstance(left, torch.Tensor | np.ndarray):
+        assert left.dtype == right.dtype and (left == right).all(), at
+    else:
+        assert left == right, at
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_the_command_goes_on_to_the_same_policy(lab_command, tmp_path):
+    """`kill -9` for real, in the middle of training, then --resume: the policy is the one of an unbroken run."""
+    options = [
+        "train",
+        "dqn",
+        "--env",
+        "lab/Catch-v0",
+        "--total-steps",
+        "6000",
+        "--checkpoint-every",
+        "500",
+        "--runs",
+        "runs",
+    ]
+    assert lab_command(*options, "--name", "whole").returncode == 0
+    command = [sys.executable, "-m", "lab.cli", *options, "--name", "cut"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    path = tmp_path / "runs" / "cut"
+    deadline = time.monotonic() + 120
+    while len(checkpoint.steps(path / "checkpoints")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (path / "result.json").exists(), "it was done before it could be killed"
+    done = lab_command(*options, "--name", "cut", "--resume")
+    assert done.returncode == 0, done.stderr
+    left, right = (checkpoint.load_newest(tmp_path / "runs" / name / "policy") for name in ("whole", "cut"))
+    assert_equal(left, right)
+    assert comparable(path) == comparable(tmp_path / "runs" / "whole")
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_and_says_so(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "lab.cli",
+        "train",
+        "dqn",
+        "--env",
+        "lab/Catch-v0",
+        "--checkpoint-every",
+        "1000000",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    path = tmp_path / "results" / "runs" / "dqn-lab-catch-v0"
+    deadline = time.monotonic() + 60
+    while (
+        time.monotonic() < deadline and "time/steps" not in (path / "metrics.jsonl").read_text()
+        if path.exists()
+        else True
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped at agent step" in messages and "Traceback" not in messages
+    assert checkpoint.load_newest(path / "checkpoints") is not None
+
+
+def test_atari_resumes_with_new_games_and_no_transition_into_them(small):
+    config = small("ALE/Breakout-v5", total_steps=200, num_envs=2, learning_starts=60, threads=1)
+    first = Training(config, CPU)
+    for _ in first:
+        if first.step >= 120:
+            break
+    second = Training(config, CPU)
+    second.load_state_dict(first.state_dict())
+    assert second.step == first.step and torch.equal(weights(second.agent.q), weights(first.agent.q))
+    assert not second.replay.live[(second.replay.count - 1) % second.replay.rows].any()
+    finished(second)
+    assert second.updates == (200 - 60) // config.train_every
+
+
+def test_evaluation_plays_whole_episodes_with_raw_rewards(small):
+    config = small("test/Line-v0", clip_rewards=True)
+    agent = Training(config, CPU).agent
+    scores = evaluate(agent, config, 11)
+    assert scores["return"].tolist() == [LENGTH * REWARD] * 11 and scores["length"].tolist() == [LENGTH] * 11
+
+
+def test_a_film_has_a_picture_for_every_step(small):
+    for env_id, size in [("lab/Catch-v0", (160, 160, 3)), ("ALE/Pong-v5", (210, 160, 3))]:
+        config = small(env_id)
+        agent = Training(config, CPU).agent
+        frames, score = film(agent, config)
+        assert frames.shape[1:] == size and frames.dtype == np.uint8
+        assert len(frames) == 10 if "Catch" in env_id else len(frames) > 500
+        assert abs(score) in (1, *range(15, 22)) and len(np.unique(frames[:, ::8], axis=0)) > 5
+
+
+@pytest.mark.slow
+def test_catch_is_learned(lab_command):
+    done = lab_command("train", "dqn", "--env", "lab/Catch-v0", "--json")
+    assert json.loads(done.stdout)["metrics"]["eval/return_mean"] >= 0.9
+
+
+def test_same_seed_same_policy(small):
+    config = small("lab/Catch-v0")
+    first, second, other = (
+        weights(finished(Training(c, CPU)).agent.q) for c in (config, config, replace(config, seed=1))
+    )
+    assert torch.equal(first, second) and not torch.equal(first, other)

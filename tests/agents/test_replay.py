@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+import envs
+from agents.replay import Replay
+
+
+def played(env_id, steps, capacity, num_envs=3, stack=4):
+    """A replay filled by random play, and all that was seen, as the environment itself stacked it."""
+    games = envs.make(env_id, num_envs, stack=stack)
+    shape = games.single_observation_space.shape
+    replay = Replay(capacity, num_envs, shape[1:], torch.uint8, stack=shape[0], seed=0)
+    random = np.random.default_rng(0)
+    state, _ = games.reset(seed=0)
+    ended = np.zeros(num_envs, bool)
+    seen = []
+    for step in range(steps):
+        action = random.integers(games.single_action_space.n, size=num_envs)
+        next_state, _, terminated, truncated, info = games.step(action)
+        # The reward tells which transition it is: its step and its environment.
+        name = step * num_envs + np.arange(num_envs)
+        terminal = terminated | info["life_lost"]
+        replay.add(state[:, -1], action, name, terminal, ~ended)
+        seen.append((state.copy(), action, next_state.copy(), terminal, ~ended))
+        state, ended = next_state, terminated | truncated
+    return replay, seen
+
+
+@pytest.mark.parametrize(
+    ("env_id", "stack", "steps", "capacity"),
+    [("ALE/Breakout-v5", 4, 500, 10_000), ("ALE/Breakout-v5", 4, 500, 300), ("lab/Catch-v0", 3, 300, 10_000),
+     ("lab/Catch-v0", 3, 300, 120), ("lab/Catch-v0", 1, 200, 90)],
+)  # fmt: skip
+def test_samples_are_what_the_environment_showed_and_never_cross_a_reset(env_id, stack, steps, capacity):
+    replay, seen = played(env_id, steps, capacity, stack=stack)
+    batch = replay.sample(3000)
+    names = set()
+    for state, action, name, next_state, terminal in zip(*batch, strict=True):
+        step, env = divmod(int(name), 3)
+        shown, done, following, over, live = (column[env] for column in seen[step])
+        assert live, "sampled a row that only reset the environment"
+        assert (state.numpy() == shown).all() and (next_state.numpy() == following).all()
+        assert action == done and terminal == over
+        names.add(int(name))
+    rows = capacity // 3
+    oldest = max(0, steps - rows + replay.stack - 1)
+    possible = {step * 3 + env for step in range(oldest, steps - 1) for env in range(3) if seen[step][4][env]}
+    assert names <= possible and len(names) > 0.8 * len(possible)
+
+
+def test_sampling_is_uniform():
+    replay, seen = played("lab/Catch-v0", 60, 10_000, stack=1)
+    names = replay.sample(40_000).reward.numpy().astype(int)
+    live = [step * 3 + env for step in range(59) for env in range(3) if seen[step][4][env]]
+    counts = np.bincount(names, minlength=180)[live]
+    expected = 40_000 / len(live)
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    assert counts.sum() == 40_000
+    assert chi2 < len(live) + 3.1 * np.sqrt(2 * len(live))  # p > .001
+
+
+def test_a_million_atari_transitions_take_seven_gigabytes():
+    replay = Replay(1_000_000, 8, (84, 84), torch.uint8, stack=4, seed=0)
+    assert replay.frames.nbytes == 1_000_000 * 84 * 84 == 7_056_000_000
+    others = sum(getattr(replay, name).nbytes for name in ("actions", "rewards", "terminal", "live", "age"))
+    assert others == 8_000_000
+
+
+def test_cut_begins_new_episodes():
+    replay, _ = played("lab/Catch-v0", 40, 10_000, stack=3)
+    frame = np.full((3, 10, 10), 7, np.uint8)
+    replay.cut()
+    for name in range(1000, 1004):
+        replay.add(frame, np.zeros(3), np.full(3, name), np.zeros(3, bool), np.ones(3, bool))
+    batch = replay.sample(5000)
+    assert 39 * 3 > batch.reward[batch.reward < 1000].max() >= 38 * 3  # the last row before the cut has no successor
+    first = batch.state[batch.reward == 1000]
+    assert len(first) and not first[:, :2].any()  # padded: it sees nothing of the time before the cut
+
+
+def test_nothing_to_sample_is_an_error():
+    replay = Replay(100, 2, (3,), torch.float32, stack=1, seed=0)
+    with pytest.raises(ValueError, match="no whole transition"):
+        replay.sample(4)
+    for _ in range(3):  # rows, but all of them resets
+        replay.add(np.zeros((2, 3)), np.zeros(2), np.zeros(2), np.zeros(2, bool), np.zeros(2, bool))
+    with pytest.raises(ValueError, match="no whole transition"):
+        replay.sample(4)
+
+
+def test_state_dict_restores_memory_and_random_state():
+    replay, _ = played("lab/Catch-v0", 70, 120, stack=3)
+    other = Replay(120, 3, (10, 10), torch.uint8, stack=3, seed=9)
+    other.load_state_dict(replay.state_dict())
+    for left, right in zip(replay.sample(64), other.sample(64), strict=True):
+        assert torch.equal(left, right)

@@ -1,0 +1,91 @@
+"""ALE's traps, on real ROMs: each test fails if the one it names is stepped into."""
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+
+import envs
+from envs.atari import PROTOCOLS
+
+
+def rollout(games, steps, seed=0):
+    """Random play: per step (state, reward, terminated, truncated, info), after the reset's (state, info)."""
+    random = np.random.default_rng(seed)
+    actions = games.single_action_space.n
+    start = games.reset(seed=seed)
+    return start, [games.step(random.integers(actions, size=games.num_envs)) for _ in range(steps)]
+
+
+def test_rewards_are_raw():
+    _, steps = rollout(envs.make("ALE/SpaceInvaders-v5", 4), 300)
+    rewards = np.stack([step[1] for step in steps])
+    assert set(np.unique(rewards)) >= {0, 5, 10}
+
+
+@pytest.mark.parametrize("game", ["ALE/Breakout-v5", "ALE/SpaceInvaders-v5", "ALE/Pong-v5", "ALE/Freeway-v5"])
+def test_a_lost_life_is_no_game_over_and_the_step_after_an_end_is_the_reset(game):
+    games = envs.make(game, 4)
+    assert games.autoreset_mode == AutoresetMode.NEXT_STEP
+    (_, info), steps = rollout(games, 1200)
+    before, ended, lost = info["episode_frame_number"], np.zeros(4, bool), 0
+    for state, reward, terminated, truncated, info in steps:
+        reset = info["episode_frame_number"] < before  # the game's own clock started again
+        assert (reset == ended).all()
+        assert not reward[reset].any()
+        assert not state[reset, :3].any()  # zero-padded stack
+        assert not (info["life_lost"] & terminated).any()
+        lost += info["life_lost"].sum()
+        before, ended = info["episode_frame_number"].copy(), terminated | truncated
+    assert (lost > 0) == (game in ("ALE/Breakout-v5", "ALE/SpaceInvaders-v5"))
+
+
+def test_sticky_protocol_has_all_actions_and_no_life_loss():
+    sticky, classic = envs.make("ALE/Breakout-v5", 2, protocol="sticky"), envs.make("ALE/Breakout-v5", 2)
+    assert (sticky.single_action_space.n, classic.single_action_space.n) == (18, 4)
+    _, steps = rollout(sticky, 400)
+    assert not any(info["life_lost"].any() for *_, info in steps)
+
+
+@pytest.mark.parametrize("sticky", [0.25, 0.0])
+def test_only_sticky_actions_tell_two_games_with_the_same_actions_apart(monkeypatch, sticky):
+    rules = replace(PROTOCOLS["sticky"], sticky=sticky)  # no no-ops at the start: no other chance
+    monkeypatch.setitem(PROTOCOLS, "sticky", rules)
+    games = envs.make("ALE/Breakout-v5", 2, protocol="sticky")
+    games.reset(seed=np.array([3, 4]))
+    states = [games.step(np.array([action, action]))[0] for action in [3, 3, 4, 4] * 20]
+    assert any((state[0] != state[1]).any() for state in states) == (sticky > 0)
+
+
+def test_same_seed_same_game():
+    first, second = (rollout(envs.make("ALE/Pong-v5", 2), 200)[1] for _ in range(2))
+    for left, right in zip(first, second, strict=True):
+        assert (left[0] == right[0]).all() and (left[1] == right[1]).all()
+
+
+def test_time_limit_truncates_and_does_not_terminate():
+    games = envs.make("ALE/Pong-v5", 1, max_frames=400)
+    _, steps = rollout(games, 150)
+    ends = [(terminated[0], truncated[0]) for _, _, terminated, truncated, _ in steps if terminated[0] or truncated[0]]
+    assert ends == [(False, True)]
+
+
+def test_colour_twin_shows_the_same_game():
+    """The film's twin in colour, given the same seed and actions, is in the same state as the game played."""
+    game, twin = envs.make("ALE/Pong-v5", 1), envs.make("ALE/Pong-v5", 1, colour=True)
+    game.reset(seed=5)
+    twin.reset(seed=5)
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        action = random.integers(6, size=1)
+        _, reward, *_, info = game.step(action)
+        screen, twin_reward, *_, twin_info = twin.step(action)
+        assert reward == twin_reward and info["frame_number"] == twin_info["frame_number"]
+    assert screen.shape == (1, 4, 210, 160, 3)
+
+
+def test_unknown_game_is_named():
+    with pytest.raises(gymnasium.error.UnregisteredEnv):
+        envs.make("ALE/Pongg-v5")

@@ -1,0 +1,42 @@
+import json
+
+import numpy as np
+import pytest
+
+import envs
+
+
+@pytest.mark.parametrize(("env_id", "stack"), [("lab/Catch-v0", 1), ("lab/Catch-v0", 3), ("CartPole-v1", 1)])
+def test_snapshot_puts_environments_back_bit_for_bit(env_id, stack):
+    def step(games, random):
+        return games.step(random.integers(2, size=3))
+
+    games = envs.make(env_id, 3, stack=stack)
+    games.reset(seed=4)
+    random = np.random.default_rng(0)
+    for moment in range(40):  # snapshots in mid-episode, at an end, after a reset
+        state = step(games, random)[0]
+        snapshot = json.loads(json.dumps(games.snapshot()))
+        other = envs.make(env_id, 3, stack=stack)
+        assert (other.restore(snapshot) == state).all()
+        if moment % 10 == 0:
+            ours, theirs = np.random.default_rng(moment), np.random.default_rng(moment)
+            for _ in range(60):
+                for left, right in zip(step(games, ours)[:4], step(other, theirs)[:4], strict=True):
+                    assert (left == right).all()
+
+
+def test_states_have_a_stack_axis_padded_with_zeros():
+    games = envs.make("lab/Catch-v0", 2, stack=3)
+    state, _ = games.reset(seed=0)
+    assert state.shape == (2, 3, 10, 10) and not state[:, :2].any() and state[:, 2].any()
+    later, *_, info = games.step(np.array([1, 1]))
+    assert (later[:, 1] == state[:, 2]).all() and not info["life_lost"].any()
+
+
+@pytest.mark.parametrize(
+    ("env_id", "what"), [("Pendulum-v1", "Discrete"), ("FrozenLake-v1", "Box"), ("PongNoFrameskip-v4", "ALE/Pong-v5")]
+)
+def test_what_dqn_cannot_play_is_refused(env_id, what):
+    with pytest.raises(ValueError, match=what):
+        envs.make(env_id)
