@@ -1,5 +1,6 @@
 """The commands that train agents and play with them."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ class TrainDQN(Command):
     def default(cls, words: Sequence[str]) -> Self:
         """Options as they stand for the environment named among the words of the command line."""
         named = [word.split("=", 1)[1] for word in words if word.startswith("--env=")]
-        named += [after for word, after in zip(words, words[1:], strict=False) if word == "--env"]
+        named += [after for word, after in itertools.pairwise(words) if word == "--env"]
         return cls(config=preset(named[-1]) if named else DQNConfig())
 
     def __call__(self) -> None:
@@ -42,7 +43,11 @@ class TrainDQN(Command):
             path = run.path
         if metrics is None:
             raise KeyboardInterrupt
-        self.show(f"DQN on {config.env}, {config.total_steps:,} agent steps", ["measure", "value"], [*metrics.items()])
+        self.show(
+            f"DQN on {config.env}, {config.total_steps:,} agent steps",
+            ["measure", "value"],
+            [[*item] for item in metrics.items()],
+        )
         self.done({"env": config.env, "metrics": metrics}, path)
 
 
@@ -76,7 +81,7 @@ class Evaluate(Command):
             }
             run.finish(summary)
         title = f"{config.env}, {self.episodes} episodes, epsilon {settings['epsilon']}"
-        self.show(title, ["measure", "value"], [*summary.items()])
+        self.show(title, ["measure", "value"], [[*item] for item in summary.items()])
         self.done({"env": config.env, "episodes": self.episodes, **summary}, run.path)
 
 

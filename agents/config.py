@@ -9,7 +9,7 @@ class DQNConfig:
     """Settings of DQN. Defaults follow Mnih et al. (2015), Nature 518, extended data table 1, unless said otherwise."""
 
     env: str = "ALE/Pong-v5"
-    """Gymnasium id: an Atari game such as ALE/Pong-v5, lab/Catch-v0, CartPole-v1, or any other with discrete actions."""
+    """Gymnasium id: ALE/Pong-v5 or another Atari game, lab/Catch-v0, CartPole-v1, or any with discrete actions."""
     protocol: Literal["classic", "sticky"] = "classic"
     """Atari rules: classic (Nature) or sticky (Machado et al., 2018)."""
     seed: int = 0

@@ -64,7 +64,7 @@ def q_network(shape: tuple[int, ...], actions: int) -> nn.Module:
     if len(shape) == 3 and shape[1:] == (84, 84):
         return NatureCNN(shape[0], actions)
     if len(shape) == 3 and max(shape[1:]) <= 32:
-        return SmallCNN(shape, actions)  # type: ignore[arg-type]
+        return SmallCNN(shape, actions)
     if len(shape) == 2:
         return MLP(prod(shape), actions)
     raise ValueError(f"no Q-network for frames of shape {shape[1:]}; known: (84, 84), up to (32, 32), and vectors")

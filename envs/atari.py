@@ -74,7 +74,9 @@ class Atari(AtariVectorEnv):
             reward_clipping=False,
             episodic_life=False,
             life_loss_info=True,
-            **({"grayscale": False, "img_height": 210, "img_width": 160} if colour else {}),
+            grayscale=not colour,
+            img_height=210 if colour else 84,
+            img_width=160 if colour else 84,
         )
 
     def step(self, actions: np.ndarray):

@@ -48,7 +48,9 @@ def _task(progress: Progress, label: str, total: int, unit: str, start: int) -> 
     task = progress.add_task(label, total=total, completed=start, unit=unit, note="")
 
     def advance(n: int = 1, note: str = "") -> None:
-        progress.update(task, advance=n, **({"note": note} if note else {}))
+        progress.advance(task, n)
+        if note:
+            progress.update(task, note=note)
 
     try:
         yield advance

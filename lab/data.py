@@ -44,7 +44,7 @@ def locate(file: RemoteFile) -> Path:
 def _verify(path: Path, file: RemoteFile) -> None:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as stream:
-        digest = hashlib.sha256(stream.read()).hexdigest()  # type: ignore[arg-type]
+        digest = hashlib.sha256(stream.read()).hexdigest()
     if digest != file.sha256:
         raise InputError(f"{path}: sha256 is {digest[:12]}..., not {file.sha256[:12]}...; replace it from {file.url}")
 

@@ -7,6 +7,7 @@ found, axes carry units. Figures are made without a display: `Figure` objects, n
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import cycler
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,14 +30,14 @@ _STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 14, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11,
     "legend.fontsize": 11, "legend.frameon": False, "lines.linewidth": 1.8, "savefig.dpi": 120,
-    "axes.prop_cycle": mpl.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK]),
+    "axes.prop_cycle": cycler.cycler(color=[BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK]),
 }  # fmt: skip
 
 
 def canvas(
     rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 4.5, **options
 ) -> tuple[Figure, np.ndarray]:
-    """An empty figure of `rows` x `columns` axes in the house style; width and height in inches, of the whole figure."""
+    """An empty figure of `rows` x `columns` axes in the house style; width and height of the whole, in inches."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, **options)

@@ -54,8 +54,8 @@ def small():
 
     def settings(env, **changes):
         return replace(
-            preset(env), **{"total_steps": 400, "learning_starts": 50, "num_envs": 3, "batch_size": 8, "eval_episodes": 3,
-                            "epsilon_steps": 200, "log_every": 50, "checkpoint_every": 100, "target_every": 20,
+            preset(env), **{"total_steps": 400, "learning_starts": 50, "num_envs": 3, "batch_size": 8,
+                            "eval_episodes": 3, "epsilon_steps": 200, "log_every": 50, "checkpoint_every": 100, "target_every": 20,
                             "replay_capacity": 600} | changes
         )  # fmt: skip
 

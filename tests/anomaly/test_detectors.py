@@ -11,8 +11,6 @@ from .conftest import PERIOD
 
 
 @pytest.mark.slow
-# sktime's own checks pass pandas' offsets and numpy's types that today's versions warn about; none of it is ours
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 def test_sktimes_contract():
     from sktime.utils.estimator_checks import check_estimator
 

@@ -60,7 +60,7 @@ def test_half_written_folder_of_a_killed_process_is_never_read(tmp_path):
 
 
 def test_what_is_no_data_is_refused_with_its_place(tmp_path):
-    with pytest.raises(TypeError, match="object.*at /a/1"):
+    with pytest.raises(TypeError, match=r"object.*at /a/1"):
         checkpoint.save(tmp_path, 1, {"a": [1, object()]})
 
 

@@ -11,7 +11,7 @@ import pytest
 from lab.errors import InputError
 from lab.lectures import Claim, Finding, Verdict, check, ids, judge, report, setting
 from lab.lectures._settings import build
-from lab.lectures.chance import bootstrap, proportion
+from lab.stats import bootstrap, proportion
 
 NAN, INF = math.nan, math.inf
 

@@ -16,7 +16,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from lab.lectures import Outcome, check, report, setting
-from lab.lectures.chance import proportion
+from lab.stats import proportion
 from lab.plots import BLACK, BLUE, LIGHT_GREY, ORANGE, VERMILION, canvas
 
 POINTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)  # (point, input)

@@ -18,7 +18,7 @@ from torch import nn
 
 from lab import console
 from lab.lectures import Finding, Outcome, check, report, setting
-from lab.lectures.chance import bootstrap
+from lab.stats import bootstrap
 from lab.plots import BLACK, BLUE, LIGHT_GREY, VERMILION, canvas
 
 MODELS = {"[2]": (2,), "[20, 3]": (20, 3), "[20, 5]": (20, 5), "[30]": (30,)}
