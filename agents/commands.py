@@ -43,11 +43,7 @@ class TrainDQN(Command):
             path = run.path
         if metrics is None:
             raise KeyboardInterrupt
-        self.show(
-            f"DQN on {config.env}, {config.total_steps:,} agent steps",
-            ["measure", "value"],
-            [[*item] for item in metrics.items()],
-        )
+        self.measures(f"DQN on {config.env}, {config.total_steps:,} agent steps", metrics)
         self.done({"env": config.env, "metrics": metrics}, path)
 
 
@@ -61,7 +57,7 @@ class Evaluate(Command):
     """Whole episodes to play."""
 
     def __call__(self) -> None:
-        from agents.evaluate import evaluate, evaluation_epsilon, load
+        from agents.evaluate import evaluate, evaluation_epsilon, load, summarise
         from lab.errors import InputError
         from lab.run import Run
 
@@ -76,12 +72,10 @@ class Evaluate(Command):
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
                 run.scalars({"eval/return": row["return"], "eval/length": row["length"]}, episode)
-            summary = {
-                f"eval/return_{name}": float(scores["return"].agg(name)) for name in ("mean", "median", "min", "max")
-            }
+            summary = summarise(scores["return"].to_numpy(), config.env)
             run.finish(summary)
         title = f"{config.env}, {self.episodes} episodes, epsilon {settings['epsilon']}"
-        self.show(title, ["measure", "value"], [[*item] for item in summary.items()])
+        self.measures(title, summary)
         self.done({"env": config.env, "episodes": self.episodes, **summary}, run.path)
 
 
@@ -105,5 +99,6 @@ class Watch(Command):
             frames, score = film(agent, config, 2_000_000 + self.seed)
             path = run.video("eval/episode", frames, fps=15)
             run.finish({"eval/return": score}, steps=len(frames) - 1)
-        self.show(f"{config.env}: one episode", ["measure", "value"], [["return", score], ["steps", len(frames) - 1]])
-        self.done({"env": config.env, "return": score, "steps": len(frames) - 1}, path)
+        played = {"return": score, "steps": len(frames) - 1}
+        self.measures(f"{config.env}: one episode", played)
+        self.done({"env": config.env, **played}, path)

@@ -11,10 +11,11 @@ import torch
 from gymnasium.vector import VectorEnv
 
 import envs
+from agents import scores
 from agents.config import DQNConfig
 from agents.environments import make_envs
 from envs.atari import PROTOCOLS
-from lab import checkpoint, device
+from lab import checkpoint, device, stats
 from lab.console import bar
 from lab.errors import InputError
 
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from agents.dqn import DQN
 
 MAX_FILM = 3_000  # agent steps of a film: 200 s of Atari at 15 steps a second
+
+
+def summarise(returns: np.ndarray, env_id: str) -> dict[str, float]:
+    """Mean with its 95 % bootstrap interval over episodes, median, IQM; for known Atari games human-normalised too."""
+    low, high = stats.bootstrap(returns, np.mean)
+    summary = {
+        "eval/return_mean": returns.mean(), "eval/return_mean_low": low, "eval/return_mean_high": high,
+        "eval/return_median": np.median(returns), "eval/return_iqm": stats.iqm(returns),
+        "eval/return_min": returns.min(), "eval/return_max": returns.max(),
+    }  # fmt: skip
+    if known := scores.of_game(env_id):
+        summary["eval/human_normalised_percent"] = stats.human_normalised(returns.mean(), *known)
+    return {name: float(value) for name, value in summary.items()}
 
 
 def evaluation_epsilon(config: DQNConfig) -> float:

@@ -1,6 +1,7 @@
 """What every command of the command line shares: where its run goes, and how it says what came out."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ class Command:
         """Print a table, unless JSON was asked for."""
         if not self.json:
             console.table(title, columns, rows)
+
+    def measures(self, title: str, values: Mapping[str, float]) -> None:
+        """Print named values, one a row."""
+        self.show(title, ["measure", "value"], [[name, value] for name, value in values.items()])
 
     def done(self, data: dict[str, Any], where: Path) -> None:
         """The last line of a command: where the result lies. With --json the only line: `data` and that place."""

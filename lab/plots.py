@@ -202,8 +202,8 @@ def _legend_below(figure: Figure, *panels: Axes) -> None:
         found = panel.get_legend_handles_labels()
         handles += found[0]
         names += found[1]
-        if panel.get_legend():
-            panel.get_legend().remove()
+        if legend := panel.get_legend():
+            legend.remove()
         if isinstance(panel.xaxis.get_major_locator(), AutoDateLocator):
             panel.xaxis.set_major_locator(locator := AutoDateLocator())
             panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))

@@ -53,10 +53,10 @@ def small():
     """Settings of a run of some seconds on `env`."""
 
     def settings(env, **changes):
-        return replace(
-            preset(env), **{"total_steps": 400, "learning_starts": 50, "num_envs": 3, "batch_size": 8,
-                            "eval_episodes": 3, "epsilon_steps": 200, "log_every": 50, "checkpoint_every": 100, "target_every": 20,
-                            "replay_capacity": 600} | changes
-        )  # fmt: skip
+        values = {
+            "total_steps": 400, "learning_starts": 50, "num_envs": 3, "batch_size": 8, "eval_episodes": 3,
+            "epsilon_steps": 200, "log_every": 50, "checkpoint_every": 100, "target_every": 20, "replay_capacity": 600,
+        }  # fmt: skip
+        return replace(preset(env), **values | changes)
 
     return settings

@@ -16,8 +16,8 @@ import torch
 from matplotlib.patches import Rectangle
 
 from lab.lectures import Outcome, check, report, setting
-from lab.stats import proportion
 from lab.plots import BLACK, BLUE, LIGHT_GREY, ORANGE, VERMILION, canvas
+from lab.stats import proportion
 
 POINTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)  # (point, input)
 FUNCTIONS = [np.array(bits) for bits in product((-1, 1), repeat=4)]  # L4's outputs: -1 and 1

@@ -18,8 +18,8 @@ from torch import nn
 
 from lab import console
 from lab.lectures import Finding, Outcome, check, report, setting
-from lab.stats import bootstrap
 from lab.plots import BLACK, BLUE, LIGHT_GREY, VERMILION, canvas
+from lab.stats import bootstrap
 
 MODELS = {"[2]": (2,), "[20, 3]": (20, 3), "[20, 5]": (20, 5), "[30]": (30,)}
 """Units of the tanh layers; a linear unit follows."""
