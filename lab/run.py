@@ -125,7 +125,8 @@ class Run:
         """Save a matplotlib figure as figures/TAG.png and show it in TensorBoard; returns the file."""
         path = self._file("figures", tag, step, ".png")
         figure.savefig(path)
-        self._write({"kind": "image", "tag": tag, "step": step, "file": str(path.relative_to(self.path))})
+        shows = " | ".join(filter(None, (axes.get_title(loc="left") or axes.get_title() for axes in figure.axes)))
+        self._write({"kind": "image", "tag": tag, "step": step, "file": str(path.relative_to(self.path)), "alt": shows})
         return path
 
     def video(self, tag: str, frames: np.ndarray, step: int = 0, fps: int = 15) -> Path:
@@ -139,7 +140,8 @@ class Run:
         _mp4(frames, path, fps)
         animation = path.with_suffix(".gif")
         gif(frames[:: max(1, len(frames) // 200)], animation, fps)  # TensorBoard keeps it in memory: 200 frames at most
-        self._write({"kind": "image", "tag": tag, "step": step, "file": str(animation.relative_to(self.path))})
+        entry = {"kind": "image", "tag": tag, "step": step, "file": str(animation.relative_to(self.path))}
+        self._write({**entry, "alt": f"{tag}, {len(frames)} frames"})
         return path
 
     def pr_curve(self, tag: str, labels: np.ndarray, scores: np.ndarray, step: int = 0) -> None:

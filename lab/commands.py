@@ -1,0 +1,88 @@
+"""The commands about the notebook itself: what runs there are, the page of them, TensorBoard, and the tour."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from lab.command import Command
+from lab.errors import InputError
+
+
+@dataclass
+class List(Command):
+    """List the runs under --runs: when they began, whether they finished, and what came out."""
+
+    def __call__(self) -> None:
+        import json
+
+        rows, data = [], []
+        for config in sorted(self.runs.rglob("config.json")):
+            path = config.parent
+            metadata = json.loads((path / "metadata.json").read_text())
+            done = path / "result.json"
+            metrics = json.loads(done.read_text())["metrics"] if done.exists() else {}
+            name = str(path.relative_to(self.runs))
+            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in list(metrics.items())[:2])
+            rows.append([name, metadata["started"][:16], "finished" if done.exists() else "open", shown])
+            data.append({"name": name, "started": metadata["started"], "finished": done.exists(), "metrics": metrics})
+        self.show(f"Runs under {self.runs}", ["run", "started", "state", "result"], rows)
+        self.done({"runs": data}, self.runs)
+
+
+@dataclass
+class Report(Command):
+    """Write one HTML page about the finished runs of a folder."""
+
+    folder: tyro.conf.Positional[Path] = Path("results/runs")
+    """Folder with runs; the page is FOLDER/report.html."""
+    title: str = "Results"
+    """Heading of the page."""
+
+    def __call__(self) -> None:
+        from lab import report
+
+        page = report.write(self.folder, self.title)
+        self.done({"runs": len(report.find(self.folder))}, page)
+
+
+@dataclass
+class Board(Command):
+    """Show the runs in TensorBoard, or rebuild TensorBoard's files from the runs' records."""
+
+    rebuild: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write every run's event files anew from its metrics.jsonl, and stop."""
+    port: int = 6006
+    """Port that TensorBoard listens on, on this machine only."""
+
+    def __call__(self) -> None:
+        records = sorted(self.runs.rglob("metrics.jsonl"))
+        if not records:
+            raise InputError(f"no run under {self.runs}; run something first, or name another folder with --runs")
+        if self.rebuild:
+            from lab import board
+            from lab.console import bar
+
+            with bar("rebuild", len(records), "runs") as advance:
+                for path in records:
+                    board.rebuild(path.parent)
+                    advance()
+            self.done({"rebuilt": len(records)}, self.runs)
+            return
+        import subprocess
+        import sys
+
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(self.runs), "--port", str(self.port)]
+        self.done({"command": " ".join(command)}, Path(f"http://localhost:{self.port}"))
+        raise SystemExit(subprocess.run(command).returncode)
+
+
+@dataclass
+class Demo(Command):
+    """The tour: every bench at work in some minutes, and one page of what came out."""
+
+    def __call__(self) -> None:
+        from lab.demo import tour
+
+        page = tour(self.runs / (self.name or "demo"))
+        self.done({}, page)

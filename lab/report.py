@@ -1,0 +1,92 @@
+"""One static HTML page of a results folder: every finished run with its numbers, figures, tables and command.
+
+The page is a single file that needs no network: pictures are inside it, tables sort and filter, it follows the
+reader's light or dark setting, and every picture has an alternative text.
+"""
+
+import base64
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+
+from lab import record
+from lab.board import RECORD
+from lab.errors import InputError
+from lab.run import RESULT
+
+FULL_TABLE, HEAD = 40, 8  # a table of more rows than FULL_TABLE is shown by its first HEAD
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One run as the page shows it."""
+
+    name: str
+    command: str
+    hardware: str
+    seconds: float
+    verdict: str
+    notes: list[str]
+    metrics: dict[str, float]
+    pictures: list[tuple[str, str]]
+    """(data URL, alternative text) each."""
+    tables: list[tuple[str, list[str], list[list[Any]], int]]
+    """(file name, columns, rows shown, rows in all) each."""
+
+
+def write(folder: Path, title: str = "Results") -> Path:
+    """Write FOLDER/report.html about the finished runs under `folder`; returns the file.
+
+    Raises InputError if there is none.
+    """
+    found = sorted(find(folder), key=lambda path: json.loads((path / "metadata.json").read_text())["started"])
+    if not found:
+        raise InputError(f"no finished run under {folder}; run something first, or name another folder")
+    template = Environment(loader=PackageLoader("lab", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    page = template.get_template("report.html").render(title=title, runs=[_read(path, folder) for path in found])
+    target = folder / "report.html"
+    target.with_suffix(".tmp").write_text(page)
+    os.replace(target.with_suffix(".tmp"), target)
+    return target
+
+
+def find(folder: Path) -> list[Path]:
+    """The folders of the finished runs under `folder`, by name."""
+    return sorted(path.parent for path in folder.rglob(RESULT) if (path.parent / "metadata.json").exists())
+
+
+def _read(path: Path, root: Path) -> Shown:
+    result = json.loads((path / RESULT).read_text())
+    metadata = json.loads((path / "metadata.json").read_text())
+    entries = record.read(path / RECORD)
+    texts = {entry["tag"]: entry["text"] for entry in entries if entry["kind"] == "text"}
+    images = {entry["file"]: entry.get("alt", entry["tag"]) for entry in entries if entry["kind"] == "image"}
+    machine = metadata["hardware"]
+    return Shown(
+        name=str(path.relative_to(root)),
+        command=texts.get("command", metadata["command"]),
+        hardware=f"{machine['cores']} cores, {machine['gpu'] or 'no GPU'}",
+        seconds=result["seconds"],
+        verdict=result.get("verdict", ""),
+        notes=[texts[tag] for tag in ("note", "claim", "anomaly/finding", "anomaly/explained") if tag in texts],
+        metrics=result["metrics"],
+        pictures=[(_data_url(path / file), alt) for file, alt in images.items() if (path / file).exists()],
+        tables=[_table(file) for file in sorted(path.glob("*.csv"))],
+    )
+
+
+def _data_url(path: Path) -> str:
+    kind = "gif" if path.suffix == ".gif" else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _table(path: Path) -> tuple[str, list[str], list[list[Any]], int]:
+    frame = pd.read_csv(path)
+    shown = frame if len(frame) <= FULL_TABLE else frame.head(HEAD)
+    rows = [[f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row] for row in shown.to_numpy().tolist()]
+    return path.name, list(frame.columns[:12]), [row[:12] for row in rows], len(frame)
