@@ -185,7 +185,7 @@ def compare(
     one after the other; None takes up to seven, of at most a quarter of the series.
 
     Returns one row a model, best first: model, MASE, sMAPE (percent), MAE (the series' unit), means over origins;
-    seconds (fitting and forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv
+    seconds (fitting and forecasting), epochs and weights (0 for models without). Writes to `run`: leaderboard.csv
     (that table), forecast.csv (model, origin, time, forecast, truth; the last origin is the end of the series, where
     truth is empty), the figure forecast/comparison and a scalar an epoch under forecast/MODEL/.
     Raises InputError for a series too short, an unknown model or a setting that makes no sense.
@@ -277,6 +277,7 @@ def _quiet() -> Iterator[None]:
     """
     known = ("The default of config ``remember_data``", "Optimization failed to converge")
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         yield
     for warning in caught:
         if not str(warning.message).startswith(known):
@@ -315,6 +316,6 @@ def _score(
         "MAE": float(np.mean([mae(truth, made) for truth, made, _ in pairs])),
         "seconds": round(seconds, 2),
         "epochs": len(getattr(forecaster, "losses_", ())),
-        "parameters": sum(p.numel() for p in network.parameters()) if network is not None else 0,
+        "weights": sum(p.numel() for p in network.parameters()) if network is not None else 0,
         "origins": len(forecasts),
     }

@@ -20,7 +20,7 @@ class Forecast(Command):
     time: str = ""
     """The column of times; found by itself where it is called time, date, ... or comes first."""
     time_format: str = ""
-    """How times are written, where not as 2024-01-31 23:00; as strptime's %%d/%%m/%%Y %%H:%%M."""
+    """How times are written, where not as 2024-01-31 23:00; as strptime's %d/%m/%Y %H:%M."""
     horizon: int = 24
     """Steps to forecast."""
     lookback: int | None = None
@@ -61,7 +61,8 @@ class Forecast(Command):
                 {f"forecast/MASE/{model}": score for model, score in zip(table["model"], table["MASE"], strict=True)}
             )
         protocol = f"{self.horizon} steps ahead, {settings.origins} origins, lookback {settings.lookback}"
-        self.show(f"{self.series}: {series.name}, {protocol}", list(table.columns), table.to_numpy().tolist())
+        shown = table.drop(columns="origins")  # said in the title
+        self.show(f"{self.series}: {series.name}, {protocol}", list(shown.columns), shown.to_numpy().tolist())
         self.done({"models": table.to_dict(orient="records")}, run.path)
 
 
