@@ -52,6 +52,8 @@ class DQNConfig:
     """Agent steps between two checkpoints."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the networks; auto: bfloat16 where the device has instructions for it (weights stay float32)."""
     threads: int = 0
     """CPU threads torch works with; 0: one per core. One is best for small networks."""
 
@@ -63,6 +65,7 @@ _SMALL = DQNConfig(
     replay_capacity=20_000,
     log_every=500,
     checkpoint_every=10_000,
+    precision="float32",
     threads=1,
 )
 PRESETS = {

@@ -43,20 +43,29 @@ class DQN:
         self.q = q_network(shape, actions).to(where)
         self.target = q_network(shape, actions).to(where)
         self.sync()
-        self.optimizer = torch.optim.Adam(self.q.parameters(), lr=config.learning_rate, eps=1.5e-4)
+        self.optimizer = torch.optim.Adam(self.q.parameters(), lr=config.learning_rate, eps=1.5e-4, fused=True)
+        self.bfloat16 = device.bfloat16(config.precision, where)
+
+    def values(self, network: nn.Module, state: torch.Tensor) -> torch.Tensor:
+        """Action values (n, actions) of states (n, stack, *frame): pixels taken to [0, 1], other frames as they are."""
+        scaled = state.float() / 255 if state.dtype == torch.uint8 else state.float()
+        if scaled.ndim == 4:  # images: channels last is the order in which convolutions are fast
+            scaled = scaled.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return network(scaled).float()
 
     @torch.no_grad()
     def act(self, state: np.ndarray, epsilon: float, random: np.random.Generator) -> np.ndarray:
         """a_t for states (n, stack, *frame): random with probability epsilon, else argmax_a Q(phi(s_t), a)."""
-        values = self.q(_scaled(torch.as_tensor(state, device=self.device)))
+        values = self.values(self.q, torch.as_tensor(state, device=self.device))
         return epsilon_greedy(values.argmax(dim=1).cpu().numpy(), self.actions, epsilon, random)
 
     def update(self, batch: Batch) -> torch.Tensor:
         """One gradient step on (y_j - Q(phi_j, a_j))^2 with respect to Q's weights only; returns the loss."""
         with torch.no_grad():
-            next_values = self.target(_scaled(batch.next_state))
+            next_values = self.values(self.target, batch.next_state)
             y = td_target(batch.reward, batch.terminal, next_values, self.config.gamma)
-        q = self.q(_scaled(batch.state)).gather(1, batch.action[:, None]).squeeze(1)
+        q = self.values(self.q, batch.state).gather(1, batch.action[:, None]).squeeze(1)
         loss = functional.huber_loss(q, y) if self.config.loss == "huber" else functional.mse_loss(q, y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -76,11 +85,6 @@ class DQN:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-
-
-def _scaled(state: torch.Tensor) -> torch.Tensor:
-    """Pixels in [0, 1]; other observations as they are."""
-    return state.float() / 255 if state.dtype == torch.uint8 else state.float()
 
 
 class Tick(NamedTuple):

@@ -15,10 +15,12 @@ from typing import Any
 from agents.commands import Evaluate, TrainDQN, Watch
 from forecasting.anomaly.commands import Detect, Explain
 from forecasting.commands import DataFetch, DataList, Forecast
+from lab.commands import Board, Demo, List, Report
 from lab.errors import InputError, unknown
 from lab.lectures.commands import Reproduce
 
 COMMANDS: dict[str, Any] = {
+    "demo": Demo,
     "train": {"dqn": TrainDQN},
     "evaluate": Evaluate,
     "watch": Watch,
@@ -26,6 +28,9 @@ COMMANDS: dict[str, Any] = {
     "detect": Detect,
     "explain": Explain,
     "reproduce": Reproduce,
+    "list": List,
+    "report": Report,
+    "board": Board,
     "data": {"list": DataList, "fetch": DataFetch},
 }
 
