@@ -65,7 +65,7 @@ def _read(path: Path, root: Path) -> Shown:
     metadata = json.loads((path / "metadata.json").read_text())
     entries = record.read(path / RECORD)
     texts = {entry["tag"]: entry["text"] for entry in entries if entry["kind"] == "text"}
-    images = {entry["file"]: entry.get("alt", entry["tag"]) for entry in entries if entry["kind"] == "image"}
+    images: dict[str, str] = {e["file"]: str(e.get("alt", e["tag"])) for e in entries if e["kind"] == "image"}
     machine = metadata["hardware"]
     return Shown(
         name=str(path.relative_to(root)),

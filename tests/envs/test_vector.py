@@ -40,3 +40,15 @@ def test_states_have_a_stack_axis_padded_with_zeros():
 def test_what_dqn_cannot_play_is_refused(env_id, what):
     with pytest.raises(ValueError, match=what):
         envs.make(env_id)
+
+
+@pytest.mark.parametrize("env_id", ["ALE/Breakout-v5", "lab/Catch-v0", "CartPole-v1"])
+def test_an_observation_is_not_overwritten_by_the_next_step(env_id):
+    """Training stores the frame of a state after the step that follows it."""
+    games = envs.make(env_id, 2)
+    state, _ = games.reset(seed=0)
+    for _ in range(20):
+        before = state.copy()
+        following, *_ = games.step(np.array([1, 1]))
+        assert (state == before).all()
+        state = following
