@@ -63,15 +63,16 @@ def parse(words: Sequence[str]) -> Any:
 
 
 def _one_line(complaint: str, command: str) -> str:
-    """tyro's boxed complaint as one line: what is wrong, and the options it holds for near."""
-    text = [re.sub(r"[│╭╮╰╯─]", "", line).strip() for line in complaint.splitlines()]
-    text = [line for line in text if line]
-    near = [line.split()[0] for line in text if re.match(r"--[\w-]+", line)]
-    what = text[1] if len(text) > 1 else "the options cannot be read"
-    if what.endswith(":") and len(text) > 2:  # "Missing from lab evaluate:", and on the next line what is missing
-        what += f" {text[2].split()[0]}"
-    hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if near and "nrecognized" in what else ""
-    return f"{what[0].lower()}{what[1:].rstrip('.')}; {hint}see {command} --help"
+    """tyro's boxed complaint as one line: what is wrong, and the options it holds for near.
+
+    The box has a title in its frame, then what is wrong, perhaps over several lines, then rules and hints.
+    """
+    body = [line.strip("│ ") for line in complaint.splitlines() if line.startswith("│")]
+    first = next((number for number, line in enumerate(body) if set(line) == {"─"}), len(body))
+    what = " ".join(" ".join(body[:first]).split())
+    near = [line.split()[0] for line in body[first:] if re.match(r"--[\w-]+", line)]
+    hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if what.startswith("Unrecognized") and near else ""
+    return f"{what[:1].lower()}{what[1:].rstrip('.')}; {hint}see {command} --help"
 
 
 def overview(commands: dict[str, Any], path: Sequence[str]) -> str:
