@@ -1,127 +1,92 @@
-"""The tour that `make demo` runs: every bench at work on real ROMs and series, and one page of what came out."""
+"""The tour that `make demo` runs: every bench at work on real ROMs and series, and one page of what came out.
 
+Each part is a command that anybody can type; the tour only puts them one after the other.
+"""
+
+import json
+import shlex
 import shutil
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from agents.config import preset
-from lab import device, report
-from lab.console import messages
-from lab.run import Run
+from PIL import Image
 
-EXPERIMENTS = ("node-minus-23", "power-1000", "perceptron-xor", "sin-x-four-nets", "traffic-500-plus-x1")
+from lab import cli, report
+from lab.console import messages
+
+PARTS = {
+    "Pong: DQN on the real Atari ROM": [
+        "train dqn --env ALE/Pong-v5 --total-steps 10000 --learning-starts 2000 --replay-capacity 10000 "
+        "--epsilon-steps 8000 --target-every 500 --log-every 250 --eval-episodes 2 --name pong",
+        "watch {root}/pong",
+    ],
+    "Catch: DQN learns a game of pixels": [
+        "train dqn --env lab/Catch-v0 --total-steps 12000 --name catch",
+        "watch {root}/catch",
+    ],
+    "Web traffic: CNN, LSTM and Transformer against simple models": ["forecast web-traffic --horizon 24"],
+    "Airline passengers: the same on 144 months": ["forecast airline --horizon 12"],
+    "ECG: an anomaly found, and what would have been normal": ["explain mitdb"],
+    "Lectures: five claims tested": [
+        f"reproduce {id}"
+        for id in ("node-minus-23", "power-1000", "perceptron-xor", "sin-x-four-nets", "traffic-500-plus-x1")
+    ],
+}
 TOO_SHORT = (
-    "Too short to mean anything: {steps:,} agent steps are 0.02 % of the 50 million that the published score took. "
-    "This shows that the real game is played and learned from, and how fast: {rate:.0f} agent steps a second."
+    "Too short to mean anything: {steps:,} agent steps are 0.02 % of the 50 million behind the published score. What "
+    "this shows is that the real game is played and learned from, at {rate:.0f} agent steps a second."
 )
+OVERVIEW = (
+    "catch/figures/train-learning_curve.png", "forecast-web-traffic/figures/forecast-comparison.png",
+    "explain-mitdb/figures/anomaly-counterfactual.png", "reproduce-perceptron-xor/figures/claim-picture.png",
+)  # fmt: skip
 
 
 def tour(root: Path) -> Path:
     """Run every part under `root`, whose earlier content is replaced; returns the page about them."""
     if root.exists():
         shutil.rmtree(root)
-    parts: dict[str, Callable[[Path], str]] = {
-        "Pong: DQN on the real Atari ROM": pong,
-        "Catch: DQN learns a game of pixels": catch,
-        "Web traffic: CNN, LSTM and Transformer against simple models": lambda path: forecast(path, "web-traffic", 24),
-        "Airline passengers: the same on 144 months": lambda path: forecast(path, "airline", 12),
-        "ECG: an anomaly found, and what would have been normal": anomaly,
-        "Lectures: five claims tested": lectures,
-    }
     began = time.monotonic()
-    for number, (title, part) in enumerate(parts.items(), start=1):
-        messages.rule(f"[bold]{number}/{len(parts)}  {title}", align="left")
+    notes = {}
+    for number, (title, commands) in enumerate(PARTS.items(), start=1):
+        messages.rule(f"[bold]{number}/{len(PARTS)}  {title}", align="left")
         started = time.monotonic()
-        said = part(root)
-        messages.print(f"{said}  ({time.monotonic() - started:.0f} s)\n")
-    page = report.write(root, "The lab in one tour")
-    messages.print(f"The tour took {time.monotonic() - began:.0f} s.")
-    messages.print(f"Curves, figures and films: tensorboard --logdir {root}")
+        for command in commands:
+            _run(command.format(root=root), root)
+        if title.startswith("Pong"):
+            result = json.loads((root / "pong" / "result.json").read_text())
+            rate = result["metrics"]["time/steps_per_second"]
+            notes["pong"] = notes["watch-pong"] = TOO_SHORT.format(steps=result["steps"], rate=rate)
+            messages.print(f"[bold]{notes['pong']}")
+        messages.print(f"({time.monotonic() - started:.0f} s)\n")
+    page = report.write(root, "The lab in one tour", notes)
+    overview([root / name for name in OVERVIEW]).save(root / "overview.png")
+    messages.print(f"The tour took {time.monotonic() - began:.0f} s. Curves, figures and films:")
+    messages.print(f"  tensorboard --logdir {root}", soft_wrap=True)
     return page
 
 
-def pong(root: Path) -> str:
-    from agents.dqn import METRICS, train
-    from agents.evaluate import film, load
-
-    config = replace(
-        preset("ALE/Pong-v5"), total_steps=10_000, learning_starts=2_000, replay_capacity=10_000, epsilon_steps=8_000,
-        target_every=500, eval_episodes=2, log_every=250,
-    )  # fmt: skip
-    with Run.open(root, "pong", config, metrics=METRICS) as run:
-        metrics = _trained(train(config, run))
-        frames, _ = film(*load(run.path))
-        run.video("eval/episode", frames[:600])
-        note = TOO_SHORT.format(steps=config.total_steps, rate=metrics["time/steps_per_second"])
-        run.text("note", note)
-        run.text("command", "lab train dqn --env ALE/Pong-v5 --total-steps 10000 --learning-starts 2000")
-    return f"Return {metrics['eval/return_mean']:.1f}. {note}"
+def _run(command: str, root: Path) -> None:
+    """One command, as if it had been typed: its runs note it as theirs."""
+    messages.print(f"$ lab {command}", style="bold", soft_wrap=True)
+    words = shlex.split(command)
+    typed, sys.argv = sys.argv, ["lab", *words]
+    try:
+        code = cli.main([*words, "--runs", str(root)])
+    finally:
+        sys.argv = typed
+    if code:
+        raise SystemExit(code)
 
 
-def catch(root: Path) -> str:
-    from agents.dqn import METRICS, train
-    from agents.evaluate import film, load
-
-    config = replace(preset("lab/Catch-v0"), total_steps=12_000)
-    with device.threads(config.threads), Run.open(root, "catch", config, metrics=METRICS) as run:
-        metrics = _trained(train(config, run))
-        frames, _ = film(*load(run.path))
-        run.video("eval/episode", frames, fps=4)
-        run.text("command", "lab train dqn --env lab/Catch-v0 --total-steps 12000")
-    return f"Return {metrics['eval/return_mean']:.2f} over 100 episodes (1 is perfect, random play gets about -0.6)."
-
-
-def _trained(metrics: dict[str, float] | None) -> dict[str, float]:
-    if metrics is None:  # Ctrl-C
-        raise KeyboardInterrupt
-    return metrics
-
-
-def forecast(root: Path, series: str, horizon: int) -> str:
-    from forecasting import datasets
-    from forecasting.benchmark import compare
-
-    with (
-        device.threads(1),
-        Run.open(root, f"forecast-{series}", {"series": series, "horizon": horizon, "seed": 0}) as run,
-    ):
-        table = compare(datasets.load(series), horizon, run)
-        run.text("command", f"lab forecast {series} --horizon {horizon}")
-        scores = dict(zip(table["model"], table["MASE"], strict=True))
-        run.finish({f"forecast/{model}/MASE": score for model, score in scores.items()})
-    return "MASE " + ", ".join(f"{model} {score:.2f}" for model, score in scores.items())
-
-
-def anomaly(root: Path) -> str:
-    from forecasting.anomaly import bench, datasets
-    from forecasting.anomaly.commands import METRICS
-    from forecasting.anomaly.detectors import MaskedDetector
-
-    case = datasets.load("mitdb")
-    with Run.open(root, "explain-mitdb", {"series": "mitdb", "samples": 20, "seed": 0}, metrics=METRICS) as run:
-        found = bench.detect(case, run, MaskedDetector(progress=True))
-        bench.explain(case, run, found)
-        run.text("command", "lab explain mitdb")
-        run.finish(found.metrics)
-    start, end = found.intervals[0]
-    hit = "overlaps" if found.metrics["anomaly/hit"] else "does not overlap"
-    return (
-        f"The strongest anomaly, samples {start} to {end}, {hit} the cardiologist's label; "
-        f"{found.metrics['anomaly/validity']:.0%} of 20 counterfactuals score as normal."
-    )
-
-
-def lectures(root: Path) -> str:
-    from lab.console import bar
-    from lab.lectures import reproduce_each
-
-    verdicts = []
-    with bar("lab reproduce", len(EXPERIMENTS), "experiments") as advance:
-        for result in reproduce_each(EXPERIMENTS, runs=root):
-            if result.error:
-                raise RuntimeError(f"{result.claim.id} broke down: {result.error}")
-            verdicts.append(f"{result.claim.id} {result.verdict}")
-            advance(1, result.claim.id)
-    return ", ".join(verdicts)
+def overview(pictures: list[Path], width: int = 900, height: int = 480) -> Image.Image:
+    """Four figures on one sheet, two by two, each fitted into width x height pixels."""
+    sheet = Image.new("RGB", (2 * width, 2 * height), "white")
+    for place, path in enumerate(pictures):
+        with Image.open(path) as picture:
+            scale = min((width - 20) / picture.width, (height - 20) / picture.height)
+            small = picture.convert("RGB").resize((int(picture.width * scale), int(picture.height * scale)))
+        sheet.paste(small, (place % 2 * width + (width - small.width) // 2,
+                            place // 2 * height + (height - small.height) // 2))  # fmt: skip
+    return sheet

@@ -7,6 +7,7 @@ reader's light or dark setting, and every picture has an alternative text.
 import base64
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lab.board import RECORD
 from lab.errors import InputError
 from lab.run import RESULT
 
+SAID = ("note", "claim", "anomaly/finding", "anomaly/explained")  # texts of a run that are shown above its pictures
 FULL_TABLE, HEAD = 40, 8  # a table of more rows than FULL_TABLE is shown by its first HEAD
 
 
@@ -39,16 +41,17 @@ class Shown:
     """(file name, columns, rows shown, rows in all) each."""
 
 
-def write(folder: Path, title: str = "Results") -> Path:
+def write(folder: Path, title: str = "Results", notes: Mapping[str, str] | None = None) -> Path:
     """Write FOLDER/report.html about the finished runs under `folder`; returns the file.
 
-    Raises InputError if there is none.
+    notes: what a reader must know about a run, by its name. Raises InputError if there is none.
     """
     found = sorted(find(folder), key=lambda path: json.loads((path / "metadata.json").read_text())["started"])
     if not found:
         raise InputError(f"no finished run under {folder}; run something first, or name another folder")
+    runs = [_read(path, folder, (notes or {}).get(str(path.relative_to(folder)), "")) for path in found]
     template = Environment(loader=PackageLoader("lab", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = template.get_template("report.html").render(title=title, runs=[_read(path, folder) for path in found])
+    page = template.get_template("report.html").render(title=title, runs=runs)
     target = folder / "report.html"
     target.with_suffix(".tmp").write_text(page)
     os.replace(target.with_suffix(".tmp"), target)
@@ -60,7 +63,7 @@ def find(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.rglob(RESULT) if (path.parent / "metadata.json").exists())
 
 
-def _read(path: Path, root: Path) -> Shown:
+def _read(path: Path, root: Path, note: str) -> Shown:
     result = json.loads((path / RESULT).read_text())
     metadata = json.loads((path / "metadata.json").read_text())
     entries = record.read(path / RECORD)
@@ -69,11 +72,11 @@ def _read(path: Path, root: Path) -> Shown:
     machine = metadata["hardware"]
     return Shown(
         name=str(path.relative_to(root)),
-        command=texts.get("command", metadata["command"]),
+        command=metadata["command"],
         hardware=f"{machine['cores']} cores, {machine['gpu'] or 'no GPU'}",
         seconds=result["seconds"],
         verdict=result.get("verdict", ""),
-        notes=[texts[tag] for tag in ("note", "claim", "anomaly/finding", "anomaly/explained") if tag in texts],
+        notes=[text for text in (note, *(texts.get(tag) for tag in SAID)) if text],
         metrics=result["metrics"],
         pictures=[(_data_url(path / file), alt) for file, alt in images.items() if (path / file).exists()],
         tables=[_table(file) for file in sorted(path.glob("*.csv"))],

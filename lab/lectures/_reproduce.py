@@ -94,7 +94,6 @@ def reproduce(
             for step, value in enumerate(curve):
                 run.scalar(f"claim/{tag}", value, step)
         run.figure("claim/picture", outcome.figure)
-        run.text("command", f"lab reproduce {id}{' --quick' if quick else ''}")
         run.text("claim", f"**{claim.lecture}, “{claim.slide}”** says {claim.says}\n\nVerdict: **{verdict}**")
         judged = [finding.holds for finding in findings if finding.expected]
         metrics = dict(zip(METRICS, (SCORES[verdict], len(judged), judged.count(True), seconds), strict=True))

@@ -56,7 +56,8 @@ def test_tables_sort_and_filter(page, tmp_path):
       const filter = document.getElementById("filter");
       filter.value = "FAST"; filter.dispatchEvent(new Event("input"));
       seen.push([...document.querySelectorAll("section")].filter(s => !s.hidden).map(s => s.id).join(" "));
-      const out = document.createElement("pre"); out.id = "seen"; out.textContent = seen.join("|"); document.body.append(out);
+      const out = document.createElement("pre");
+      out.id = "seen"; out.textContent = seen.join("|"); document.body.append(out);
     </script></body>"""
     driven = tmp_path / "driven.html"
     driven.write_text(page.read_text().replace("</body>", script))
