@@ -1,6 +1,7 @@
 """The commands that train agents and play with them."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ class TrainDQN(Command):
         config = self.config
         check(config)
         make_envs(config, 1).close()  # a wrong id is said before a run is made
-        name = self.name or f"dqn-{config.env.removeprefix('ALE/').replace('/', '-').lower()}"
+        name = self.name or "dqn-" + re.sub(r"[^\w.-]+", "-", config.env.removeprefix("ALE/").lower())
         with Run.open(self.runs, name, config, resume=self.resume, metrics=METRICS) as run:
             with device.threads(config.threads):
                 metrics = run.finished or train(config, run)

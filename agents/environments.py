@@ -15,6 +15,7 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
     try:
         return envs.make(config.env, num_envs, protocol=config.protocol, stack=config.stack, **options)
     except gymnasium.error.UnregisteredEnv:
-        raise unknown("environment", config.env, gymnasium.registry) from None
+        name = config.env.rpartition(":")[2]
+        raise unknown("environment", name, gymnasium.registry, "(MODULE:ID imports your own first)") from None
     except (gymnasium.error.Error, ValueError, ImportError) as error:
         raise InputError(f"environment {config.env} cannot be used: {str(error).splitlines()[0]}") from None

@@ -105,6 +105,9 @@ def _filmed_atari(config: DQNConfig, seed: int) -> tuple[VectorEnv, Camera]:
 
 
 def _filmed(config: DQNConfig) -> tuple[VectorEnv, Camera]:
+    modes = make_envs(config, 1).metadata.get("render_modes", ())
+    if "rgb_array" not in modes:
+        raise InputError(f"environment {config.env} draws no pictures: its render_modes {modes} lack rgb_array")
     game = make_envs(config, 1, render_mode="rgb_array")
     return game, lambda _: game.render()[0]
 

@@ -4,6 +4,7 @@ Observations are (num_envs, stack, *frame), the newest frame last, zero-padded a
 NEXT_STEP throughout; info["life_lost"] is there for every environment.
 """
 
+import importlib
 from typing import Any
 
 import gymnasium
@@ -23,9 +24,13 @@ def is_atari(env_id: str) -> bool:
 def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: int = 1, **options: Any) -> VectorEnv:
     """`num_envs` copies of the environment `env_id` for an agent; `protocol` counts for Atari (stack 4) only.
 
+    As with gymnasium.make, "module:Id-v0" imports the module that registers the id first.
     Raises gymnasium.error.Error for an unknown id, ValueError if its actions are not discrete or its observations no
     arrays.
     """
+    module, _, env_id = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
     if is_atari(env_id):
         gymnasium.spec(env_id)  # an unknown id is said before the emulator is asked
         return Atari(env_id, num_envs, protocol, **options)

@@ -31,7 +31,7 @@ class Command:
         """Print named values, one a row."""
         self.show(title, ["measure", "value"], [[name, value] for name, value in values.items()])
 
-    def done(self, data: dict[str, Any], where: Path) -> None:
+    def done(self, data: dict[str, Any], where: Path | str) -> None:
         """The last line of a command: where the result lies. With --json the only line: `data` and that place."""
         if self.json:
             print(json.dumps({**data, "result": str(where)}))

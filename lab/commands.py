@@ -73,7 +73,7 @@ class Board(Command):
         import sys
 
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(self.runs), "--port", str(self.port)]
-        self.done({"command": " ".join(command)}, Path(f"http://localhost:{self.port}"))
+        self.done({"command": " ".join(command)}, f"http://localhost:{self.port}")
         raise SystemExit(subprocess.run(command).returncode)
 
 

@@ -14,6 +14,7 @@ from agents.dqn import DQN, Training, train
 from agents.evaluate import evaluate, film
 from agents.replay import Batch
 from lab import checkpoint, record
+from lab.errors import InputError
 from lab.run import Run
 
 from .conftest import LENGTH, LIMIT, REWARD
@@ -235,6 +236,12 @@ def test_a_film_has_a_picture_for_every_step(small):
         assert frames.shape[1:] == size and frames.dtype == np.uint8
         assert len(frames) == 10 if "Catch" in env_id else len(frames) > 500
         assert abs(score) in (1, *range(15, 22)) and len(np.unique(frames[:, ::8], axis=0)) > 5
+
+
+def test_an_environment_without_pictures_is_named(small):
+    config = small("test/Line-v0")
+    with pytest.raises(InputError, match="test/Line-v0 draws no pictures"):
+        film(Training(config, CPU).agent, config)
 
 
 @pytest.mark.slow

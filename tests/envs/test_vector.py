@@ -52,3 +52,11 @@ def test_an_observation_is_not_overwritten_by_the_next_step(env_id):
         following, *_ = games.step(np.array([1, 1]))
         assert (state == before).all()
         state = following
+
+
+def test_a_users_module_registers_its_environment(tmp_path, monkeypatch):
+    (tmp_path / "mygame.py").write_text(
+        "import gymnasium, envs.catch\ngymnasium.register('mine/Catch-v0', envs.catch.Catch, kwargs={'size': 6})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert envs.make("mygame:mine/Catch-v0", 2).single_observation_space.shape == (1, 6, 6)

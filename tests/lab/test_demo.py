@@ -1,0 +1,82 @@
+"""The tour, as `make demo` runs it."""
+
+import json
+import re
+import time
+
+import imageio_ffmpeg
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lab import demo
+from lab.demo import PARTS
+
+
+@pytest.mark.slow
+def test_tour_shows_every_bench_in_six_minutes(lab_command, tmp_path):
+    started = time.monotonic()
+    done = lab_command("demo", timeout=1200)
+    seconds = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "results" / "runs" / "demo"
+    assert done.stdout.splitlines()[-1] == "Result: results/runs/demo/report.html"
+    assert "tensorboard --logdir results/runs/demo" in done.stderr
+    assert all(f"{number}/6  {title}" in done.stderr for number, title in enumerate(PARTS, start=1))
+    assert "Too short to mean anything" in done.stderr and re.search(
+        r"at \d+ agent steps a second", done.stderr.replace("\n", " ")
+    )
+
+    def metrics(name):
+        return json.loads((root / name / "result.json").read_text())["metrics"]
+
+    assert metrics("catch")["eval/return_mean"] >= 0.9
+    assert metrics("pong")["time/steps_per_second"] > 0
+    verdicts = [json.loads(path.read_text())["verdict"] for path in root.glob("reproduce-*/result.json")]
+    assert len(verdicts) == 5
+    for name in ("watch-pong", "watch-catch"):
+        assert imageio_ffmpeg.count_frames_and_secs(str(root / name / "videos" / "eval-episode.mp4"))[0] >= 10
+
+    page = (root / "report.html").read_text()
+    assert page.count("<section") == len(list(root.glob("*/result.json"))) == 12
+    assert all(source.startswith(("data:", "#")) for source in re.findall(r'(?:src|href)="([^"]*)"', page))
+
+    # TensorBoard, read back: scalars, figures and HParams of every bench
+    for name in (
+        "catch",
+        "pong",
+        "forecast-web-traffic",
+        "forecast-airline",
+        "explain-mitdb",
+        "reproduce-perceptron-xor",
+    ):
+        events = EventAccumulator(str(root / name)).Reload()
+        assert events.Tags()["scalars"] and events.Tags()["images"], name
+        assert {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"} <= set(
+            events.PluginTagToContent("hparams")
+        ), name
+    assert seconds < 360 * max(1, demo_slowdown()), f"the tour took {seconds:.0f} s"
+
+
+def demo_slowdown() -> float:
+    """How much longer than alone a program must take now: runnable processes per core."""
+    import os
+
+    from lab.device import cores
+
+    return os.getloadavg()[0] / cores()
+
+
+def test_overview_holds_four_pictures(tmp_path):
+    paths = []
+    for number, colour in enumerate(["red", "green", "blue", "black"]):
+        paths.append(tmp_path / f"{number}.png")
+        Image.new("RGB", (300, 200 + 100 * number), colour).save(paths[-1])
+    sheet = demo.overview(paths, width=90, height=60)
+    assert sheet.size == (180, 120)
+    assert [sheet.getpixel(at) for at in [(45, 30), (135, 30), (45, 90), (135, 90)]] == [
+        (255, 0, 0),
+        (0, 128, 0),
+        (0, 0, 255),
+        (0, 0, 0),
+    ]
