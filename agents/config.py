@@ -74,8 +74,8 @@ PRESETS = {
         epsilon_end=0.02, epsilon_steps=5_000, eval_episodes=100,
     ),
     "CartPole-v1": replace(
-        _SMALL, total_steps=50_000, learning_rate=1e-3, learning_starts=1_000, train_every=2, target_every=200,
-        batch_size=64, replay_capacity=60_000, epsilon_end=0.04, epsilon_steps=8_000, eval_episodes=20,
+        _SMALL, total_steps=80_000, learning_rate=1e-3, learning_starts=1_000, train_every=2, target_every=300,
+        batch_size=128, replay_capacity=60_000, epsilon_end=0.04, epsilon_steps=8_000, eval_episodes=20,
     ),
 }  # fmt: skip
 
