@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import signal
@@ -144,6 +145,20 @@ def assert_equal(left, right, at=""):
         assert left.dtype == right.dtype and (left == right).all(), at
     else:
         assert left == right, at
+
+
+def test_restored_at_any_moment_of_an_episode_it_goes_on_the_same(small):
+    """Also right at an end, where the next step only resets."""
+    config = small("lab/Catch-v0", total_steps=150)
+    training, saved = Training(config, CPU), []
+    for _ in training:
+        if 60 <= training.step <= 100:
+            saved.append(copy.deepcopy(training.state_dict()))
+    assert any(state["ended"].any() for state in saved)
+    for state in saved:
+        restored = Training(config, CPU)
+        restored.load_state_dict(state)
+        assert_equal(finished(restored).state_dict(), training.state_dict())
 
 
 @pytest.mark.slow
