@@ -29,8 +29,8 @@ class TrainDQN(Command):
         return cls(config=preset(named[-1]) if named else DQNConfig())
 
     def __call__(self) -> None:
-        from agents.dqn import METRICS, check, train
         from agents.environments import make_envs
+        from agents.train import METRICS, check, train
         from lab import device
         from lab.run import Run
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,14 +12,12 @@ from gymnasium.vector import VectorEnv
 import envs
 from agents import scores
 from agents.config import DQNConfig
+from agents.dqn import DQN
 from agents.environments import make_envs
 from envs.atari import PROTOCOLS
 from lab import checkpoint, device, stats
 from lab.console import bar
 from lab.errors import InputError
-
-if TYPE_CHECKING:
-    from agents.dqn import DQN
 
 MAX_FILM = 3_000  # agent steps of a film: 200 s of Atari at 15 steps a second
 
@@ -43,7 +40,7 @@ def evaluation_epsilon(config: DQNConfig) -> float:
     return PROTOCOLS[config.protocol].evaluation_epsilon if envs.is_atari(config.env) else 0.0
 
 
-def evaluate(agent: "DQN", config: DQNConfig, episodes: int, seed: int = 1_000_000) -> pd.DataFrame:
+def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000) -> pd.DataFrame:
     """Play whole episodes on environments of their own, with raw rewards; one row an episode: return, length.
 
     Each environment plays its share and its first episodes count, so that short ones are not preferred.
@@ -73,7 +70,7 @@ def evaluate(agent: "DQN", config: DQNConfig, episodes: int, seed: int = 1_000_0
     return pd.DataFrame(rows, columns=["return", "length"])
 
 
-def film(agent: "DQN", config: DQNConfig, seed: int = 2_000_000) -> tuple[np.ndarray, float]:
+def film(agent: DQN, config: DQNConfig, seed: int = 2_000_000) -> tuple[np.ndarray, float]:
     """Play one episode (at most MAX_FILM agent steps); its pictures (time, height, width, 3) uint8 and its return."""
     game, picture = _filmed_atari(config, seed) if envs.is_atari(config.env) else _filmed(config)
     random = np.random.default_rng(seed)
@@ -112,10 +109,8 @@ def _filmed(config: DQNConfig) -> tuple[VectorEnv, Camera]:
     return game, lambda _: game.render()[0]
 
 
-def load(run: Path) -> tuple["DQN", DQNConfig]:
+def load(run: Path) -> tuple[DQN, DQNConfig]:
     """The trained agent of the run in folder `run`, and its config. Raises InputError if there is none."""
-    from agents.dqn import DQN
-
     if not (run / "config.json").exists():
         raise InputError(f"{run} is not the folder of a run; lab list shows those there are")
     if not checkpoint.steps(run / "policy"):

@@ -1,4 +1,4 @@
-"""The commands about the notebook itself: what runs there are, the page of them, TensorBoard, and the tour."""
+"""The commands about the notebook itself: what runs there are, the page of them, and TensorBoard."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,14 +75,3 @@ class Board(Command):
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(self.runs), "--port", str(self.port)]
         self.done({"command": " ".join(command)}, f"http://localhost:{self.port}")
         raise SystemExit(subprocess.run(command).returncode)
-
-
-@dataclass
-class Demo(Command):
-    """The tour: every bench at work in some minutes, and one page of what came out."""
-
-    def __call__(self) -> None:
-        from lab.demo import tour
-
-        page = tour(self.runs / (self.name or "demo"))
-        self.done({}, page)

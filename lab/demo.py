@@ -8,11 +8,12 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
 
-from lab import cli, report
+from lab import report
 from lab.console import messages
 
 PARTS = {
@@ -43,8 +44,11 @@ OVERVIEW = (
 )  # fmt: skip
 
 
-def tour(root: Path) -> Path:
-    """Run every part under `root`, whose earlier content is replaced; returns the page about them."""
+def tour(root: Path, lab: Callable[[list[str]], int]) -> Path:
+    """Run every part under `root`, whose earlier content is replaced; returns the page about them.
+
+    lab: the command line, from words to exit code.
+    """
     if root.exists():
         shutil.rmtree(root)
     began = time.monotonic()
@@ -53,7 +57,7 @@ def tour(root: Path) -> Path:
         messages.rule(f"[bold]{number}/{len(PARTS)}  {title}", align="left")
         started = time.monotonic()
         for command in commands:
-            _run(command.format(root=root), root)
+            _run(command.format(root=root), root, lab)
         if title.startswith("Pong"):
             result = json.loads((root / "pong" / "result.json").read_text())
             rate = result["metrics"]["time/steps_per_second"]
@@ -67,13 +71,13 @@ def tour(root: Path) -> Path:
     return page
 
 
-def _run(command: str, root: Path) -> None:
+def _run(command: str, root: Path, lab: Callable[[list[str]], int]) -> None:
     """One command, as if it had been typed: its runs note it as theirs."""
     messages.print(f"$ lab {command}", style="bold", soft_wrap=True)
     words = shlex.split(command)
     typed, sys.argv = sys.argv, ["lab", *words]
     try:
-        code = cli.main([*words, "--runs", str(root)])
+        code = lab([*words, "--runs", str(root)])
     finally:
         sys.argv = typed
     if code:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.dqn import DQN, Training, train
+from agents.dqn import DQN, Training
 from agents.evaluate import evaluate, film
 from agents.replay import Batch
+from agents.train import train
 from lab import checkpoint, record
 from lab.errors import InputError
 from lab.run import Run
@@ -150,10 +151,8 @@ def assert_equal(left, right, at=""):
 def test_restored_at_any_moment_of_an_episode_it_goes_on_the_same(small):
     """Also right at an end, where the next step only resets."""
     config = small("lab/Catch-v0", total_steps=150)
-    training, saved = Training(config, CPU), []
-    for _ in training:
-        if 60 <= training.step <= 100:
-            saved.append(copy.deepcopy(training.state_dict()))
+    training = Training(config, CPU)
+    saved = [copy.deepcopy(training.state_dict()) for _ in training if 60 <= training.step <= 100]
     assert any(state["ended"].any() for state in saved)
     for state in saved:
         restored = Training(config, CPU)

@@ -1,0 +1,110 @@
+"""Training as a run: what `agents.dqn` does, with progress, curves, checkpoints, resume and a final score."""
+
+import time
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from agents.config import DQNConfig
+from agents.dqn import Tick, Training
+from agents.evaluate import evaluate
+from lab import checkpoint, device, plots, record
+from lab.board import RECORD
+from lab.console import bar, messages
+from lab.errors import InputError
+from lab.interrupt import stop_wanted
+from lab.run import Run
+
+METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
+
+
+def check(config: DQNConfig) -> None:
+    """Raises InputError for a setting that cannot work."""
+    positive = (
+        "total_steps", "num_envs", "stack", "replay_capacity", "batch_size", "learning_rate", "train_every",
+        "target_every", "epsilon_steps", "eval_episodes", "log_every", "checkpoint_every",
+    )  # fmt: skip
+    for name in positive:
+        if getattr(config, name) <= 0:
+            raise InputError(f"{name} must be above 0, not {getattr(config, name)}")
+    for name in ("gamma", "epsilon_start", "epsilon_end"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise InputError(f"{name} must lie in [0, 1], not {getattr(config, name)}")
+    if config.learning_starts < 2 * config.num_envs:
+        raise InputError(f"learning_starts={config.learning_starts} is too few for {config.num_envs} environments; "
+                         f"give at least {2 * config.num_envs}")  # fmt: skip
+    if config.replay_capacity < config.num_envs * (config.stack + 2):
+        raise InputError(f"replay_capacity={config.replay_capacity} is too small for {config.num_envs} environments")
+
+
+def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
+    """Train by `config`, reporting to `run` and resuming what it restored; returns the metrics that it finished with.
+
+    None when Ctrl-C stopped it, after a checkpoint.
+    """
+    check(config)
+    training = Training(config, device.choose(config.device))
+    recent: list[float] = []  # returns of the last 100 episodes
+    if run.restored:
+        _, saved = run.restored
+        training.load_state_dict(saved["training"])
+        recent = saved["recent"]
+
+    began, first_step = time.perf_counter(), training.step
+    with bar(config.env, config.total_steps, "steps", start=first_step) as advance, stop_wanted() as stopping:
+        before = training.step
+        for tick in training:
+            step = training.step
+            for at, episode_return, length in tick.episodes:
+                run.scalars({"train/episode_return": episode_return, "train/episode_length": length}, at)
+                recent = [*recent[-99:], episode_return]
+            if step // config.log_every > before // config.log_every:
+                run.scalars(_curves(training, tick, recent), step)
+                run.scalar("time/steps_per_second", (step - first_step) / (time.perf_counter() - began), step)
+            if step // config.checkpoint_every > before // config.checkpoint_every or stopping():
+                _save(run, training, recent)
+            if stopping():
+                messages.print(f"stopped at agent step {step:,}; the same command with --resume goes on from there")
+                return None
+            advance(step - before, note=f"return {np.mean(recent):.2f}" if recent else "")
+            before = step
+    _save(run, training, recent)
+
+    scores = evaluate(training.agent, config, config.eval_episodes)
+    run.table("evaluation", scores)
+    returns = scores["return"].to_numpy()
+    metrics = {
+        "eval/return_mean": returns.mean(),
+        "eval/return_std": returns.std(),
+        "train/return_last_100": np.mean(recent) if recent else np.nan,
+        "time/steps_per_second": (training.step - first_step) / (time.perf_counter() - began),
+    }
+    run.figure("train/learning_curve", _figure(run, config, metrics["eval/return_mean"]))
+    run.finish(metrics, steps=training.step, updates=training.updates, episodes=config.eval_episodes)
+    return metrics
+
+
+def _save(run: Run, training: Training, recent: list[float]) -> None:
+    """A checkpoint to resume from, and beside it, small and by itself, the policy to evaluate and watch."""
+    run.checkpoint(training.step, {"training": training.state_dict(), "recent": recent})
+    checkpoint.save(run.path / "policy", training.step, {"q": training.agent.q.state_dict()}, keep=1)
+
+
+def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
+    """The learning curve, with the target network's syncs where they are few enough to be seen."""
+    points = [e for e in record.read(run.path / RECORD) if e.get("tag") == "train/return_last_100"]
+    last = config.learning_starts + config.train_every * config.target_every * 100
+    period = config.train_every * config.target_every
+    syncs = range(config.learning_starts + period, config.total_steps, period) if config.total_steps < last else ()
+    title = f"DQN on {config.env}: return {score:.3g} after {config.total_steps:,} agent steps"
+    steps, values = [e["step"] for e in points], [e["value"] for e in points]
+    return plots.learning_curve(steps, values, title, "return, mean of the last 100 episodes", list(syncs))
+
+
+def _curves(training: Training, tick: Tick, recent: list[float]) -> dict[str, float]:
+    values = {"train/epsilon": tick.epsilon, "train/updates": training.updates}
+    if tick.loss is not None:
+        values["train/loss"] = float(tick.loss)
+    if recent:
+        values["train/return_last_100"] = float(np.mean(recent))
+    return values
