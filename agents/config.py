@@ -55,7 +55,7 @@ class DQNConfig:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the networks; auto: bfloat16 where the device has instructions for it (weights stay float32)."""
     threads: int = 0
-    """CPU threads torch works with; 0: one per core. One is best for small networks."""
+    """CPU threads torch works with; 0: half the cores (the emulator has the others). One is best for small networks."""
 
 
 _SMALL = DQNConfig(

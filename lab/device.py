@@ -30,13 +30,15 @@ def choose(name: str = "auto") -> torch.device:
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Let torch work with `number` CPU threads inside (0: as many as there are cores).
+    """Let torch work with `number` CPU threads inside (0: half the cores).
 
     Small networks want 1: handing a millisecond's work to a second thread costs more than it saves, and where another
-    program keeps that core busy, the threads wait for each other (20 times slower, measured on 2 cores).
+    program keeps that core busy, the threads wait for each other (20 times slower, measured on 2 cores). For the same
+    reason a network beside an emulator gets half the cores: learning Pong on 2 cores that were not idle went at 210
+    agent steps/s with one thread and at 63 with two.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(number or cores())
+    torch.set_num_threads(number or max(1, cores() // 2))
     try:
         yield
     finally:
