@@ -118,7 +118,7 @@ def explain(
     samples: int = 20,
     random_state: int = 0,
 ) -> tuple[counterfactual.Explanation, pd.DataFrame]:
-    """Redraw `interval` (default: all of the strongest found, see MaskedDetector.stretch) and write the fan, counterfactuals.csv and the measures.
+    """Redraw `interval` (default: the strongest found) and write the fan, counterfactuals.csv and the measures.
 
     Where nothing was found, the window with the highest score is explained, and the title says that it is below the
     threshold. With a known clean series, recovery.csv compares the median of the draws with the straight line and the
@@ -126,15 +126,12 @@ def explain(
     Returns the explanation and that comparison (empty where the clean series is unknown).
     """
     detector, values = detection.detector, case.series.to_numpy(float)
-    core = interval or (detection.intervals or [_highest_window(detection)])[0]
-    if interval is None:
-        interval = detector.stretch(detection.scores, core, detection.train_end)
+    interval = interval or (detection.intervals or [_highest_window(detection)])[0]
     result = counterfactual.explain(detector, values, interval, samples, random_state)
     start, end, scale = result.start, result.end, detector.scale_
     unit = str(case.series.name or "value")
     metrics = {
         "anomaly/validity": counterfactual.validity(result.peaks, result.threshold),
-        "anomaly/acceptance": result.acceptance,
         "anomaly/proximity": counterfactual.proximity(result.paths, values[start:end], scale),
         "anomaly/diversity": counterfactual.diversity(result.paths, scale),
         "anomaly/score_before": result.peak,

@@ -122,7 +122,7 @@ class Explain(_Anomaly):
             found = bench.detect(case, run, self._detector(), self.train_end)
             result, table = bench.explain(case, run, found, interval, self.samples, self.seed)
             run.finish(found.metrics, interval=[result.start, result.end])
-        measures = ("validity", "acceptance", "proximity", "diversity", "score_before", "score_after")
+        measures = ("validity", "proximity", "diversity", "score_before", "score_after")
         rows = [[measure.replace("_", " "), found.metrics[f"anomaly/{measure}"]] for measure in measures]
         title = f"{case.name}: samples {result.start} to {result.end}, {self.samples} counterfactuals"
         self.show(title, ["measure", "value"], rows)

@@ -1,9 +1,7 @@
 """What would have been normal: the flagged part of a series drawn anew, K times, given its surroundings.
 
 Nothing outside the interval changes, not by one bit. Sampling goes through the detector's own masked model (see
-`sampling`), and of five times K candidates the K that surprise it least are kept: a rejection step in the manner of
-Azadi et al. (2019, discriminator rejection sampling), so `validity` is measured after a choice by the same detector.
-`Explanation.acceptance` is the same share before that choice. The measures below are pure functions.
+`masked.sample`), the measures below are pure functions.
 """
 
 from dataclasses import dataclass
@@ -13,10 +11,6 @@ import pandas as pd
 
 from forecasting.anomaly.detectors import MaskedDetector
 from lab.errors import InputError
-
-
-CANDIDATES = 5
-"""Draws for each counterfactual kept."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +28,6 @@ class Explanation:
     peak: float
     """The same with the series as it is."""
     threshold: float
-    acceptance: float
-    """The share of all candidates, before the K best were kept, that score at most the threshold."""
 
     @property
     def median(self) -> np.ndarray:
@@ -61,7 +53,7 @@ def explain(
     The values inside the interval have no influence on the result. The same `random_state` gives the same paths.
     Raises InputError for an interval that is empty, outside the series or leaves no surroundings, and for k < 1.
     """
-    from forecasting.anomaly.sampling import sample
+    from forecasting.anomaly.masked import sample
 
     detector.check_is_fitted()
     values = np.asarray(series, dtype=float).reshape(-1)
@@ -70,16 +62,12 @@ def explain(
     factor = detector.factor_
     first, last = start // factor, -(-end // factor)  # every model step that the interval touches is redrawn
     steps = detector._steps(values)
-    drawn = sample(detector.network_, steps, first, last, CANDIDATES * k, random_state)
-    drawn = drawn * detector.scale_ + detector.mean_
+    drawn = sample(detector.network_, steps, first, last, k, random_state) * detector.scale_ + detector.mean_
     paths = drawn if factor == 1 else np.stack([native(values, path, first, start, end, factor) for path in drawn])
-    peaks = np.array(
-        [detector.peak(np.concatenate([values[:start], path, values[end:]]), start, end) for path in paths]
+    peaks = [detector.peak(np.concatenate([values[:start], path, values[end:]]), start, end) for path in paths]
+    return Explanation(
+        start, end, values, paths, np.array(peaks), detector.peak(values, start, end), detector.threshold_
     )
-    kept = np.sort(peaks.argsort(kind="stable")[:k])
-    threshold, acceptance = detector.threshold_, validity(peaks, detector.threshold_)
-    before = detector.peak(values, start, end)
-    return Explanation(start, end, values, paths[kept], peaks[kept], before, threshold, acceptance)
 
 
 def check(length: int, start: int, end: int, k: int, period: int) -> None:

@@ -231,7 +231,7 @@ class MaskedDetector(BaseDetector):
         Flags closer than a quarter of a window are one anomaly. Of each, the part around the peak is reported that is
         above half the height from the threshold to the peak: a window's score reaches beyond its cause.
         """
-        gap = self._gap
+        gap = self.factor_ * self.widths_[-1] // 4
         rows = []
         for start, end in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap):
             top = start + int(scores[start:end].argmax())
@@ -240,24 +240,6 @@ class MaskedDetector(BaseDetector):
             rows.append((start + low, start + high, float(scores[top])))
         table = pd.DataFrame(rows, columns=["start", "end", "peak"])
         return table.sort_values("peak", ascending=False, kind="stable", ignore_index=True)
-
-    def stretch(self, scores: np.ndarray, interval: tuple[int, int], first: int = 0) -> tuple[int, int]:
-        """All of the anomaly whose core is `interval` (from `intervals`): flagged, and a window from the core at most.
-
-        What surrounds an anomaly (a pause that makes up for an early beat) can be odd without being the oddest. Farther
-        than one window from the core no window that covers it reaches.
-        """
-        start, end = interval
-        reach = self.factor_ * self.widths_[-1]
-        for low, high in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), self._gap):
-            if low < end and high > start:
-                return min(start, max(low, start - reach)), max(end, min(high, end + reach))
-        return interval
-
-    @property
-    def _gap(self) -> int:
-        """Flags at most so many samples apart are one anomaly."""
-        return self.factor_ * self.widths_[-1] // 4
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):

@@ -4,14 +4,14 @@ A run of consecutive steps is hidden; a bidirectional dilated CNN sees the rest 
 mixture of logistic distributions. One network serves both uses:
 
 - score: -log p of a window, every step given only the surroundings of the window (one pass a window);
-- sample: steps drawn from left to right, the run growing shorter by one each time (see `sampling`).
+- sample: steps drawn from left to right, the run growing shorter by one each time, which is the chain rule for
+  p(window | surroundings) exactly, because a window whose first steps are known is a shorter window.
 
 Masks in the manner of masked language models (Devlin et al. 2019) and of MaskGIT (Chang et al. 2022); the mixture of
 logistics after Salimans et al. 2017 (PixelCNN++), here continuous. Values are standardised steps at the model's
 resolution, not native samples.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 _BATCH = 24  # crops an update
 _CROPS_AT_ONCE = 64  # crops a forward pass when scoring: bounds the memory
@@ -60,14 +59,19 @@ class MaskedNetwork(nn.Module):
     hundred updates then suffice to learn what repeats.
     """
 
-    def __init__(self, shape: Shape, channels: int = 32, components: int = 5, dropout: float = 0.1):
+    def __init__(self, shape: Shape, channels: int = 32, components: int = 5, kernel: int = 3, dropout: float = 0.1):
         super().__init__()
         self.shape = shape
         sights = 1 + 2 * len(shape.lags)  # the crop itself and each lag to both sides
         self.first = nn.Conv1d(2 * sights, channels, 1)
         self.blocks = nn.ModuleList()
-        for level in range(shape.context.bit_length()):  # blocks reach 1, 2, 4, ... steps, together the context or more
-            self.blocks.append(nn.Conv1d(channels, 2 * channels, 3, padding=2**level, dilation=2**level))
+        reach, dilation = 0, 1
+        while reach < shape.context:
+            self.blocks.append(
+                nn.Conv1d(channels, 2 * channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
+            )
+            reach += dilation * (kernel // 2)
+            dilation *= 2
         self.mix = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in self.blocks)
         self.dropout = nn.Dropout1d(
             dropout
@@ -89,22 +93,6 @@ class MaskedNetwork(nn.Module):
         batch, _, steps = x.shape
         return self.head(x).view(batch, 3, -1, steps).permute(0, 3, 2, 1)  # (batch, steps, components, 3)
 
-    def at(self, sights: Tensor, step: int) -> Tensor:
-        """`forward(sights)[:, step]` in evaluation mode, (batch, components, 3), in a sixth of the time.
-
-        Only what that step depends on is computed: of each block's output every other position, so that the next
-        block's dilation of 2, 4, ... becomes 1 (Le Paine et al. 2016, Fast WaveNet, for the same redundancy).
-        """
-        reach, steps = 2 ** len(self.blocks) - 1, sights.shape[-1]
-        around = (reach - step, reach - (steps - 1 - step))  # what is missing on either side is 0, as `padding` has it
-        x = functional.pad(self.first(sights), around)  # (batch, channels, 2 x reach + 1)
-        inside = functional.pad(torch.ones(steps, device=x.device), around)
-        for block, mix in zip(self.blocks, self.mix, strict=True):
-            value, gate = functional.conv1d(x, block.weight, block.bias, stride=2).chunk(2, dim=1)
-            inside = inside[1::2]
-            x = (x[..., 1::2] + mix(torch.tanh(value) * torch.sigmoid(gate))) * inside
-        return self.head(x).view(len(x), 3, -1).transpose(1, 2)
-
 
 def log_density(mixture: Tensor, value: Tensor) -> Tensor:
     """log p of `value` (...) under mixtures of logistics (..., components, 3).
@@ -117,6 +105,20 @@ def log_density(mixture: Tensor, value: Tensor) -> Tensor:
     distance = (value.unsqueeze(-1) - mean) * torch.exp(-log_scale)
     parts = -distance - log_scale - 2 * functional.softplus(-distance)
     return torch.logsumexp(functional.log_softmax(logit, -1) + parts, -1)
+
+
+def draw(mixture: Tensor, generator: torch.Generator) -> Tensor:
+    """One value from each mixture (rows, components, 3) -> (rows,).
+
+    Components of less than 5 % and the outermost 2 % of the chosen one on either side are not drawn (as with nucleus
+    sampling of tokens): one stray step would lead all the steps after it astray.
+    """
+    logit, mean, log_scale = mixture.unbind(-1)
+    weight = logit.softmax(-1)
+    chosen = torch.multinomial(weight * (weight >= 0.05), 1, generator=generator)  # (rows, 1)
+    u = 0.02 + 0.96 * torch.rand(chosen.shape, generator=generator)
+    scale = log_scale.clamp(min=float(np.log(0.02))).exp()
+    return (mean.gather(-1, chosen) + scale.gather(-1, chosen) * torch.logit(u)).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def training_masks(length: int, shape: Shape, rows: int, generator: torch.Genera
     )
 
 
-def loss(network: nn.Module, series: Tensor, masks: Masks, noise: Tensor | None = None) -> Tensor:
+def loss(network: MaskedNetwork, series: Tensor, masks: Masks, noise: Tensor | None = None) -> Tensor:
     """Mean -log p a hidden step, each mask of equal weight. series: (1, n)."""
     sights, target, hidden = look(series, masks, network.shape)
     if noise is not None:
@@ -194,13 +196,6 @@ def loss(network: nn.Module, series: Tensor, masks: Masks, noise: Tensor | None 
     target, hidden = target.to(device), hidden.to(device)
     surprise = -log_density(network(sights.to(device)), target) * hidden
     return (surprise.sum(1) / hidden.sum(1).clamp(min=1)).mean()
-
-
-def stretched(series: Tensor, generator: torch.Generator, most: float = 0.05) -> Tensor:
-    """`series` (1, n) at another pace, faster or slower by up to `most`: (1, m), interpolated linearly."""
-    pace = 1 + most * (2 * torch.rand(1, generator=generator).item() - 1)
-    size = max(2, round(series.shape[1] * pace))
-    return functional.interpolate(series[None], size=size, mode="linear", align_corners=True)[0]
 
 
 @one_thread()
@@ -217,43 +212,39 @@ def train(
 
     Returns the network in evaluation mode and (training, held-out) loss in nats a step for every epoch. An epoch is 25
     updates of 24 crops, whatever the length of the series: time is bounded, not passes over the data.
-    The weights are a running mean over about 30 updates, which allows a high learning rate. Every other update sees
-    the series stretched in time by up to 5 %: a heart or a machine repeats itself at no exact period.
     """
     updates = 25
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):  # leave the caller's random state alone
         torch.manual_seed(seed)
         network = MaskedNetwork(shape).to(device)
-        mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.97)).eval()
         series = torch.as_tensor(values, dtype=torch.float32)[None]
         check = torch.as_tensor(held_out, dtype=torch.float32)[None]
         check_masks = training_masks(check.shape[1], shape, 4 * _BATCH, torch.Generator().manual_seed(seed + 1))
-        optimiser = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=max(2, epochs * updates))
+        optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=max(2, epochs * updates))
         history: list[tuple[float, float]] = []
-        best = (np.inf, copy.deepcopy(network.state_dict()))
+        best = (np.inf, {name: tensor.clone() for name, tensor in network.state_dict().items()})
         for _ in range(epochs):
-            total = 0.0
             network.train()
-            for update in range(updates):
-                seen = stretched(series, generator) if update % 2 else series
-                masks = training_masks(seen.shape[1], shape, _BATCH, generator)
+            total = 0.0
+            for _ in range(updates):
+                masks = training_masks(series.shape[1], shape, _BATCH, generator)
                 # a little noise on what is visible: when sampling, its own steps are visible too, and they are noisy
                 noise = 0.05 * torch.randn(_BATCH, 1, shape.crop, generator=generator)
-                value = loss(network, seen, masks, noise)
+                value = loss(network, series, masks, noise)
                 optimiser.zero_grad()
                 value.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()
-                mean.update_parameters(network)
                 total += value.item()
+            network.eval()
             with torch.no_grad():
-                checked = loss(mean.module, check, check_masks).item()
+                checked = loss(network, check, check_masks).item()
             history.append((total / updates, checked))
             if checked < best[0]:
-                best = (checked, copy.deepcopy(mean.module.state_dict()))
+                best = (checked, {name: tensor.clone() for name, tensor in network.state_dict().items()})
             advance(1, f"{checked:.3f} nats a step")
     network.load_state_dict(best[1])
     return network.eval(), history
@@ -281,3 +272,30 @@ def surprise(network: MaskedNetwork, values: np.ndarray, starts: np.ndarray, wid
             views.append(-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1))
         means.append(torch.minimum(*views).numpy())
     return np.concatenate(means)
+
+
+@one_thread()
+@torch.no_grad()
+def sample(network: MaskedNetwork, values: np.ndarray, first: int, last: int, count: int, seed: int) -> np.ndarray:
+    """`count` draws of the steps [first, last) of `values` (n,) given all other steps; (count, last - first).
+
+    From left to right, each step given the surroundings and the steps drawn so far. What `values` holds inside the
+    interval is never looked at. Where the interval goes on beyond the model's longest run, what lies after is out of
+    sight until the end comes near.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shape, length = network.shape, len(values)
+    paths = torch.as_tensor(values, dtype=torch.float32).repeat(count, 1)
+    paths[:, first:last] = 0.0
+    for step in range(first, last):
+        begin = torch.full((count,), step)
+        # with more still to draw than one run holds, hide everything to the end of the crop
+        far = last - step > shape.window
+        end = torch.full((count,), min(last, step + shape.window + shape.context))
+        hi = end if far else torch.full((count,), length)
+        shown = torch.ones(count, dtype=torch.bool)
+        sights, values_seen, _ = look(paths, Masks(begin, end, torch.zeros_like(begin), hi, shown, shown), shape)
+        mixture = network(sights.to(network.head.weight.device)).cpu()[:, shape.context]  # the run's first step
+        # `values_seen` is relative to the crop's centre, and the step itself still holds 0: its negative is the centre
+        paths[:, step] = draw(mixture, generator) - values_seen[:, shape.context]
+    return paths[:, first:last].numpy()

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy import integrate, stats
 
-from forecasting.anomaly import masked, sampling
+from forecasting.anomaly import masked
 
 SHAPE = masked.Shape(window=6, context=8, lags=(4, 10))
 
@@ -32,7 +32,7 @@ def test_density_integrates_to_one_even_where_the_scale_is_clamped():
 
 def test_draws_follow_the_mixture():
     mixture = torch.tensor([[[0.0, -1.0, -2.0], [0.0, 2.0, -1.0], [-9.0, 50.0, 0.0]]]).repeat(4000, 1, 1)
-    drawn = sampling.draw(mixture, torch.Generator().manual_seed(0)).numpy()
+    drawn = masked.draw(mixture, torch.Generator().manual_seed(0)).numpy()
     assert abs(drawn.mean() - 0.5) < 0.1
     assert drawn.max() < 10  # the component of weight 0.0001 is left out
 
