@@ -28,7 +28,10 @@ PARTS = {
     ],
     "Web traffic: CNN, LSTM and Transformer against simple models": ["forecast web-traffic --horizon 24"],
     "Airline passengers: the same on 144 months": ["forecast airline --horizon 12"],
-    "ECG: an anomaly found, and what would have been normal": ["explain mitdb"],
+    "ECG and web traffic: an anomaly found in each, and what would have been normal": [
+        "explain mitdb",
+        "explain web-traffic-anomaly",
+    ],
     "Lectures: five claims tested": [
         f"reproduce {id}"
         for id in ("node-minus-23", "power-1000", "perceptron-xor", "sin-x-four-nets", "traffic-500-plus-x1")
@@ -39,9 +42,11 @@ TOO_SHORT = (
     "this shows is that the real game is played and learned from, at {rate:.0f} agent steps a second."
 )
 OVERVIEW = (
-    "catch/figures/train-learning_curve.png", "forecast-web-traffic/figures/forecast-comparison.png",
-    "explain-mitdb/figures/anomaly-counterfactual.png", "reproduce-perceptron-xor/figures/claim-picture.png",
-)  # fmt: skip
+    "catch/figures/train-learning_curve.png",
+    "forecast-web-traffic/figures/forecast-comparison.png",
+    "explain-web-traffic-anomaly/figures/anomaly-counterfactual.png",
+    "reproduce-perceptron-xor/figures/claim-picture.png",
+)
 
 
 def tour(root: Path, lab: Callable[[list[str]], int]) -> Path:

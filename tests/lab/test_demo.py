@@ -38,7 +38,7 @@ def test_tour_shows_every_bench_in_six_minutes(lab_command, tmp_path):
         assert imageio_ffmpeg.count_frames_and_secs(str(root / name / "videos" / "eval-episode.mp4"))[0] >= 10
 
     page = (root / "report.html").read_text()
-    assert page.count("<section") == len(list(root.glob("*/result.json"))) == 12
+    assert page.count("<section") == len(list(root.glob("*/result.json"))) == 13
     assert all(source.startswith(("data:", "#")) for source in re.findall(r'(?:src|href)="([^"]*)"', page))
 
     # TensorBoard, read back: scalars, figures and HParams of every bench
@@ -48,6 +48,7 @@ def test_tour_shows_every_bench_in_six_minutes(lab_command, tmp_path):
         "forecast-web-traffic",
         "forecast-airline",
         "explain-mitdb",
+        "explain-web-traffic-anomaly",
         "reproduce-perceptron-xor",
     ):
         events = EventAccumulator(str(root / name)).Reload()
