@@ -1,4 +1,4 @@
-"""What every command of the command line shares: where its run goes, and how it says what came out."""
+"""What the commands of the command line share: where a run goes, and how a command says what came out."""
 
 import json
 from collections.abc import Mapping
@@ -12,13 +12,9 @@ from lab import console
 
 
 @dataclass(kw_only=True)
-class Command:
-    """Options that every command has."""
+class Shared:
+    """What every command has."""
 
-    runs: Path = Path("results/runs")
-    """Folder under which the run is written."""
-    name: str = ""
-    """Name of the run; left empty, it is made from the command and what it works on."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print one JSON object on standard output and nothing else."""
 
@@ -34,6 +30,18 @@ class Command:
     def done(self, data: dict[str, Any], where: Path | str) -> None:
         """The last line of a command: where the result lies. With --json the only line: `data` and that place."""
         if self.json:
-            print(json.dumps({**data, "result": str(where)}))
+            from lab.run import strict
+
+            print(json.dumps(strict({**data, "result": str(where)}), allow_nan=False))
         else:
-            console.results.print(f"Result: {where}")
+            console.results.print(f"Result: {where}", markup=False)
+
+
+@dataclass(kw_only=True)
+class Command(Shared):
+    """What every command has that writes a run or looks at runs."""
+
+    runs: Path = Path("results/runs")
+    """Folder of the runs."""
+    name: str = ""
+    """Name of the run; left empty, it is made from the command and what it works on."""

@@ -13,9 +13,11 @@ import dataclasses
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-RESULT = "result.json"
+CONFIG, METADATA, RESULT = "config.json", "metadata.json", "result.json"
 PACKAGES = ("torch", "numpy", "gymnasium", "ale-py", "stable-baselines3", "sktime", "pandas", "tensorboard")
 
 
@@ -52,6 +54,7 @@ class Run:
         except BlockingIOError:
             self._lock.close()
             raise InputError(f"run {path} is being written by another process; wait for it or give --name") from None
+        (path / RESULT).unlink(missing_ok=True)  # a run that goes on is not finished
         self._record = Record(path / RECORD)
         # (step, state) to go on from, or None at a fresh start
         self.restored: tuple[int, Any] | None = None
@@ -62,8 +65,8 @@ class Run:
             self._record.rewind(saved["record_lines"], step)
             self._board = Board(path, purge_step=step + 1)
             return
-        _write_json(path / "config.json", config)
-        _write_json(path / "metadata.json", metadata(config.get("seed")))
+        _write_json(path / CONFIG, config)
+        _write_json(path / METADATA, metadata(config.get("seed")))
         if resume:
             self._record.rewind(0, 0)
         self._board = Board(path, purge_step=0 if resume else None)
@@ -77,36 +80,33 @@ class Run:
         """Open the run `name` under `root`.
 
         config: a dataclass or a mapping; saved as config.json and as TensorBoard's HParams.
-        resume: go on from the newest intact checkpoint of a run of that name, if there is one; without it, a name
-            already taken gets -2, -3, ...
+        resume: go on with the run that `find` finds, from its newest intact checkpoint (from the start without one);
+            without it, a name already taken gets -2, -3, ...
         metrics: the tags that `finish` will report; HParams must know them from the start.
-        Raises InputError if the run to resume had another config or is being written.
+        Raises InputError for a bad name, or if the run to resume had other settings or is being written.
         """
         settings = _plain(config)
-        if not re.fullmatch(r"[\w.+-]+(/[\w.+-]+)*", name):
-            raise InputError(f"run name {name!r} has characters that make no folder name; use letters, digits, . _ - +")
-        path = Path(root) / name
-        if resume and (path / "config.json").exists():
-            before = json.loads((path / "config.json").read_text())
-            changed = [k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k)]
-            if changed:
-                key = sorted(changed)[0]
-                raise InputError(
-                    f"run {path} was started with {key}={before.get(key)!r}, not {settings.get(key)!r}; "
-                    "resume with the same settings or give another --name"
-                )
-            return cls(path, settings, metrics, resume=True)
-        number = 2
-        while path.exists():
-            path = Path(root) / f"{name}-{number}"
-            number += 1
-        return cls(path, settings, metrics, resume=False)
+        if not all(re.fullmatch(r"[\w+-][\w.+-]*", part) for part in name.split("/")):
+            raise InputError(f"run name {name!r} makes no folder name; use letters, digits, . _ - + (no dot first)")
+        taken = _taken(Path(root), name)
+        if not resume:
+            path = Path(root) / (f"{name}-{len(taken) + 1}" if taken else name)
+            return cls(path, settings, metrics, resume=False)
+        if found := _same(taken, settings):
+            return cls(found, settings, metrics, resume=True)
+        if taken:
+            before = read_json(taken[-1] / CONFIG)
+            key = sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k))[0]
+            raise InputError(
+                f"run {taken[-1]} was started with {key}={before.get(key)!r}, not {settings.get(key)!r}; "
+                "resume with the same settings or give another --name"
+            )
+        return cls(Path(root) / name, settings, metrics, resume=False)
 
-    @property
-    def finished(self) -> dict[str, float] | None:
-        """The metrics of a run that has finished, else None."""
-        result = self.path / RESULT
-        return json.loads(result.read_text())["metrics"] if result.exists() else None
+    @staticmethod
+    def find(root: str | Path, name: str, config: Any) -> Path | None:
+        """The newest run of this name (NAME, NAME-2, ...) with the same settings: the one that resuming goes on with."""
+        return _same(_taken(Path(root), name), _plain(config))
 
     # --- what a bench reports ---------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ def metadata(seed: Any) -> dict[str, Any]:
     from lab.device import hardware
 
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": seed,
         "git": _git_commit(),
@@ -249,9 +249,50 @@ def _plain(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=str))
 
 
+def _taken(root: Path, name: str) -> list[Path]:
+    """The folders NAME, NAME-2, NAME-3, ... that there are, as far as they follow one another."""
+    taken: list[Path] = []
+    while (path := root / (f"{name}-{len(taken) + 1}" if taken else name)).exists():
+        taken.append(path)
+    return taken
+
+
+def _same(taken: list[Path], settings: dict[str, Any]) -> Path | None:
+    """The last of `taken` with these settings, or that was killed before it could write any."""
+    same = [path for path in taken if not (path / CONFIG).exists() or read_json(path / CONFIG) == settings]
+    return same[-1] if same else None
+
+
+def slug(text: str) -> str:
+    """`text` as a run's name: what makes no folder name becomes a dash."""
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-.") or "run"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. Raises InputError, naming the file, if it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}); the run is damaged, delete or redo it"
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object; the run is damaged, delete or redo it")
+    return value
+
+
+def strict(value: Any) -> Any:
+    """`value` for JSON that every reader takes: numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _write_json(path: Path, value: Any) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
     os.replace(temporary, path)
 
 
