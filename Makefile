@@ -5,7 +5,6 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Several processes at once only where a target asks for it; torch's own threads are set per run.
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: demo test check format clean

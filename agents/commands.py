@@ -1,7 +1,6 @@
 """The commands that train agents and play with them."""
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,19 +28,21 @@ class TrainDQN(Command):
         return cls(config=preset(named[-1]) if named else DQNConfig())
 
     def __call__(self) -> None:
-        from agents.environments import make_envs
+        from agents.environments import check_playable
         from agents.train import METRICS, check, train
-        from lab import device
-        from lab.run import Run
+        from lab.jsonfile import read_json
+        from lab.run import RESULT, Run, slug
 
         config = self.config
         check(config)
-        make_envs(config, 1).close()  # a wrong id is said before a run is made
-        name = self.name or "dqn-" + re.sub(r"[^\w.-]+", "-", config.env.removeprefix("ALE/").lower())
-        with Run.open(self.runs, name, config, resume=self.resume, metrics=METRICS) as run:
-            with device.threads(config.threads):
-                metrics = run.finished or train(config, run)
-            path = run.path
+        check_playable(config)  # what cannot work is said before a run is made
+        name = self.name or slug(f"dqn-{config.env.removeprefix('ALE/').lower()}")
+        path = Run.find(self.runs, name, config) if self.resume else None
+        if path and (path / RESULT).exists():  # done already
+            metrics = read_json(path / RESULT)["metrics"]
+        else:
+            with Run.open(self.runs, name, config, resume=self.resume, metrics=METRICS) as run:
+                metrics, path = train(config, run), run.path
         if metrics is None:
             raise KeyboardInterrupt
         self.measures(f"DQN on {config.env}, {config.total_steps:,} agent steps", metrics)
@@ -57,27 +58,41 @@ class Evaluate(Command):
     episodes: int = 30
     """Whole episodes to play."""
 
+    seed: int = 0
+    """Another seed, other games."""
+
     def __call__(self) -> None:
         from agents.evaluate import evaluate, evaluation_epsilon, load, summarise
+        from lab import device
         from lab.errors import InputError
-        from lab.run import Run
+        from lab.run import Run, slug
 
         if self.episodes < 1:
             raise InputError(f"--episodes must be at least 1, not {self.episodes}")
-        agent, config = load(self.run)
-        settings = {"run": str(self.run), "episodes": self.episodes, "epsilon": evaluation_epsilon(config)}
-        with Run.open(
-            self.runs, self.name or f"evaluate-{self.run.name}", settings, metrics=["eval/return_mean"]
-        ) as run:
-            scores = evaluate(agent, config, self.episodes)
+        _check_seed(self.seed)
+        agent, config, step = load(self.run)
+        settings = {
+            "run": str(self.run), "agent_step": step, "episodes": self.episodes, "seed": self.seed,
+            "epsilon": evaluation_epsilon(config),
+        }  # fmt: skip
+        name = self.name or slug(f"evaluate-{self.run.resolve().name}")
+        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return_mean"]) as run:
+            scores = evaluate(agent, config, self.episodes, seed=3_000_000 + self.seed)
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
                 run.scalars({"eval/return": row["return"], "eval/length": row["length"]}, episode)
             summary = summarise(scores["return"].to_numpy(), config.env)
             run.finish(summary)
-        title = f"{config.env}, {self.episodes} episodes, epsilon {settings['epsilon']}"
+        title = f"{config.env} after {step:,} agent steps: {self.episodes} episodes, epsilon {settings['epsilon']}"
         self.measures(title, summary)
-        self.done({"env": config.env, "episodes": self.episodes, **summary}, run.path)
+        self.done({"env": config.env, "episodes": self.episodes, "agent_step": step, **summary}, run.path)
+
+
+def _check_seed(seed: int) -> None:
+    from lab.errors import InputError
+
+    if not 0 <= seed <= 2**30:
+        raise InputError(f"--seed must lie in 0 .. {2**30}, not {seed}")
 
 
 @dataclass
@@ -91,12 +106,14 @@ class Watch(Command):
 
     def __call__(self) -> None:
         from agents.evaluate import film, load
-        from lab.run import Run
+        from lab import device
+        from lab.run import Run, slug
 
-        agent, config = load(self.run)
-        with Run.open(
-            self.runs, self.name or f"watch-{self.run.name}", {"run": str(self.run), "seed": self.seed}
-        ) as run:
+        _check_seed(self.seed)
+        agent, config, step = load(self.run)
+        settings = {"run": str(self.run), "agent_step": step, "seed": self.seed}
+        name = self.name or slug(f"watch-{self.run.resolve().name}")
+        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:
             frames, score = film(agent, config, 2_000_000 + self.seed)
             path = run.video("eval/episode", frames, fps=15)
             run.finish({"eval/return": score}, steps=len(frames) - 1)

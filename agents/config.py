@@ -29,7 +29,7 @@ class DQNConfig:
     learning_rate: float = 1e-4
     """Adam's step size (Nature: RMSProp, 2.5e-4)."""
     learning_starts: int = 10_000
-    """Agent steps of random play before the first update (Nature: 50,000)."""
+    """Agent steps before the first update (Nature: 50,000, of random play)."""
     train_every: int = 4
     """Agent steps per update."""
     target_every: int = 2_500
@@ -82,5 +82,6 @@ PRESETS = {
 
 def preset(env: str) -> DQNConfig:
     """The default settings for an environment: those of PRESETS, Atari's, or those of a small task."""
-    found = PRESETS.get(env, DQNConfig() if env.startswith("ALE/") else replace(_SMALL, total_steps=100_000))
+    known = env.rpartition(":")[2]  # "module:Id-v0" imports the module first, as in Gymnasium
+    found = PRESETS.get(known, DQNConfig() if known.startswith("ALE/") else replace(_SMALL, total_steps=100_000))
     return replace(found, env=env)

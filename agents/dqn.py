@@ -81,8 +81,6 @@ class Tick(NamedTuple):
     """What one vector step brought."""
 
     epsilon: float
-    loss: torch.Tensor | None
-    """Loss of the newest update, left on its device."""
     episodes: list[tuple[int, float, int]]
     """(agent step, return, length) of each episode that ended: raw rewards, length in agent steps."""
 
@@ -103,6 +101,7 @@ class Training:
         self.random = np.random.default_rng(config.seed)
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
+        self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device
         self.state, _ = self.envs.reset(seed=config.seed)
         self.ended = np.zeros(config.num_envs, bool)  # environments whose next step only resets them
         self.episode_return = np.zeros(config.num_envs)
@@ -111,7 +110,6 @@ class Training:
     def __iter__(self) -> Iterator[Tick]:
         """Algorithm 1, one vector step at a time, until `total_steps`."""
         config = self.config
-        loss = None
         while self.step < config.total_steps:
             # With probability epsilon select a random action a_t, otherwise argmax_a Q(phi(s_t), a)
             epsilon = linear_epsilon(self.step, config.epsilon_start, config.epsilon_end, config.epsilon_steps)
@@ -126,11 +124,11 @@ class Training:
             self.step += int(live.sum())
             # Sample a minibatch of transitions from D and perform a gradient step; every C steps reset Q^ = Q
             while self.updates < (self.step - config.learning_starts) // config.train_every:
-                loss = self.agent.update(self.replay.sample(config.batch_size))
+                self.loss = self.agent.update(self.replay.sample(config.batch_size))
                 self.updates += 1
                 if self.updates % config.target_every == 0:
                     self.agent.sync()
-            yield Tick(epsilon, loss, self._count(reward, live))
+            yield Tick(epsilon, self._count(reward, live))
 
     def _count(self, reward: np.ndarray, live: np.ndarray) -> list[tuple[int, float, int]]:
         """Add raw rewards up; the episodes that this vector step ended, each at an agent step of its own."""
@@ -151,6 +149,7 @@ class Training:
             "random": self.random.bit_generator.state,
             "step": self.step,
             "updates": self.updates,
+            "loss": self.loss,
             "envs": self.envs.snapshot() if exact else None,
             "ended": self.ended,
             "episode_return": self.episode_return,
@@ -161,7 +160,7 @@ class Training:
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
         self.random.bit_generator.state = state["random"]
-        self.step, self.updates = state["step"], state["updates"]
+        self.step, self.updates, self.loss = state["step"], state["updates"], state["loss"]
         if state["envs"] is None:  # the emulator cannot be put back: new games, and no transition into them
             self.replay.cut()
             self.state, _ = self.envs.reset(seed=self.config.seed + self.step)

@@ -1,6 +1,5 @@
 """Playing with a trained policy: scores by the protocol, and films."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from envs.atari import PROTOCOLS
 from lab import checkpoint, device, stats
 from lab.console import bar
 from lab.errors import InputError
+from lab.jsonfile import read_json
+from lab.run import CONFIG
 
 MAX_FILM = 3_000  # agent steps of a film: 200 s of Atari at 15 steps a second
 
@@ -109,21 +110,34 @@ def _filmed(config: DQNConfig) -> tuple[VectorEnv, Camera]:
     return game, lambda _: game.render()[0]
 
 
-def load(run: Path) -> tuple[DQN, DQNConfig]:
-    """The trained agent of the run in folder `run`, and its config. Raises InputError if there is none."""
-    if not (run / "config.json").exists():
+def load(run: Path) -> tuple[DQN, DQNConfig, int]:
+    """The trained agent of the run in folder `run`, its config, and the agent step it was saved at.
+
+    Raises InputError if there is none. A damaged policy is passed over by name for the one before it, and at last for
+    that of the newest checkpoint.
+    """
+    if not (run / CONFIG).exists():
         raise InputError(f"{run} is not the folder of a run; lab list shows those there are")
-    if not checkpoint.steps(run / "policy"):
-        raise InputError(f"run {run} has no trained policy yet; train it first")
-    config = DQNConfig(**json.loads((run / "config.json").read_text()))
-    found = checkpoint.load_newest(run / "policy")
-    if found is None:
-        raise InputError(f"the policy in {run / 'policy'} is damaged; resume the run's training to write it again")
+    try:
+        config = DQNConfig(**read_json(run / CONFIG))
+    except TypeError:
+        raise InputError(f"{run} is no run of lab train dqn: {CONFIG} has other settings") from None
+    if found := checkpoint.load_newest(run / "policy"):
+        step, weights = found[0], found[1]["q"]
+    elif found := checkpoint.load_newest(run / "checkpoints"):
+        step, weights = found[0], found[1]["state"]["training"]["agent"]["q"]
+    else:
+        raise InputError(f"run {run} has no intact policy; train it with lab train dqn, or go on with --resume")
     games = make_envs(config, 1)
     where = device.choose(
         "auto" if config.device.startswith("cuda") and not torch.cuda.is_available() else config.device
     )
     agent = DQN(games.single_observation_space.shape, int(games.single_action_space.n), config, where)
-    agent.q.load_state_dict(found[1]["q"])
     games.close()
-    return agent, config
+    try:
+        agent.q.load_state_dict(weights)
+    except RuntimeError:
+        raise InputError(
+            f"the policy of {run} does not fit {config.env} as {CONFIG} describes it; train it anew"
+        ) from None
+    return agent, config, step

@@ -1,4 +1,4 @@
-"""Human and random scores, to normalise an agent's by: the DM-57 table (Wang et al., 2016, appendix; raw scores)."""
+"""Human and random raw scores of eleven games, to normalise an agent's by (DM-57 table: Wang et al., 2016)."""
 
 # game: (random, human)
 DM57 = {
@@ -9,5 +9,5 @@ DM57 = {
 
 
 def of_game(env_id: str) -> tuple[float, float] | None:
-    """(random, human) score of an environment such as ALE/Pong-v5, or None where the table has none."""
-    return DM57.get(env_id.removeprefix("ALE/").split("-")[0]) if env_id.startswith("ALE/") else None
+    """(random, human) score of an environment such as ALE/Pong-v5, or None where it is not known here."""
+    return DM57.get(env_id.rpartition("ALE/")[2].split("-")[0]) if "ALE/" in env_id else None

@@ -1,5 +1,6 @@
 """Training as a run: what `agents.dqn` does, with progress, curves, checkpoints, resume and a final score."""
 
+import math
 import time
 
 import numpy as np
@@ -7,6 +8,7 @@ from matplotlib.figure import Figure
 
 from agents.config import DQNConfig
 from agents.dqn import Tick, Training
+from agents.environments import check_playable
 from agents.evaluate import evaluate
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
@@ -25,16 +27,22 @@ def check(config: DQNConfig) -> None:
         "target_every", "epsilon_steps", "eval_episodes", "log_every", "checkpoint_every",
     )  # fmt: skip
     for name in positive:
-        if getattr(config, name) <= 0:
+        if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"{name} must be above 0, not {getattr(config, name)}")
     for name in ("gamma", "epsilon_start", "epsilon_end"):
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"{name} must lie in [0, 1], not {getattr(config, name)}")
+    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("num_envs", 4096)):
+        if not 0 <= getattr(config, name) <= most:
+            raise InputError(f"{name} must lie in 0 .. {most}, not {getattr(config, name)}")
     if config.learning_starts < 2 * config.num_envs:
-        raise InputError(f"learning_starts={config.learning_starts} is too few for {config.num_envs} environments; "
-                         f"give at least {2 * config.num_envs}")  # fmt: skip
+        raise InputError(
+            f"learning_starts={config.learning_starts} is too few for {config.num_envs} environments; "
+            f"give at least {2 * config.num_envs}"
+        )
     if config.replay_capacity < config.num_envs * (config.stack + 2):
         raise InputError(f"replay_capacity={config.replay_capacity} is too small for {config.num_envs} environments")
+    device.choose(config.device)
 
 
 def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
@@ -43,6 +51,12 @@ def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     None when Ctrl-C stopped it, after a checkpoint.
     """
     check(config)
+    check_playable(config)
+    with device.threads(config.threads):
+        return _train(config, run)
+
+
+def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     training = Training(config, device.choose(config.device))
     recent: list[float] = []  # returns of the last 100 episodes
     if run.restored:
@@ -64,7 +78,10 @@ def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
             if step // config.checkpoint_every > before // config.checkpoint_every or stopping():
                 _save(run, training, recent)
             if stopping():
-                messages.print(f"stopped at agent step {step:,}; the same command with --resume goes on from there")
+                messages.print(
+                    f"stopped at agent step {step:,}; the same command with --resume goes on from there",
+                    soft_wrap=True,
+                )
                 return None
             advance(step - before, note=f"return {np.mean(recent):.2f}" if recent else "")
             before = step
@@ -87,7 +104,7 @@ def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
 def _save(run: Run, training: Training, recent: list[float]) -> None:
     """A checkpoint to resume from, and beside it, small and by itself, the policy to evaluate and watch."""
     run.checkpoint(training.step, {"training": training.state_dict(), "recent": recent})
-    checkpoint.save(run.path / "policy", training.step, {"q": training.agent.q.state_dict()}, keep=1)
+    checkpoint.save(run.path / "policy", training.step, {"q": training.agent.q.state_dict()})
 
 
 def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
@@ -103,8 +120,8 @@ def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
 
 def _curves(training: Training, tick: Tick, recent: list[float]) -> dict[str, float]:
     values = {"train/epsilon": tick.epsilon, "train/updates": training.updates}
-    if tick.loss is not None:
-        values["train/loss"] = float(tick.loss)
+    if training.updates:
+        values["train/loss"] = float(training.loss)
     if recent:
         values["train/return_last_100"] = float(np.mean(recent))
     return values

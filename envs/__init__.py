@@ -2,8 +2,8 @@
 
 import gymnasium
 
-from envs.vector import is_atari, make
+from envs.vector import bare, is_atari, make
 
-__all__ = ["is_atari", "make"]
+__all__ = ["bare", "is_atari", "make"]
 
 gymnasium.register("lab/Catch-v0", "envs.catch:Catch")

@@ -15,7 +15,7 @@ class Catch(gymnasium.Env[np.ndarray, np.int64]):
 
     Observation: (size, size) uint8, 255 at the ball and the paddle, 0 elsewhere. Actions: 0 left, 1 stay, 2 right.
     Reward: +1 when the ball arrives on the paddle, -1 when it misses, 0 before; an episode is size - 1 steps long.
-    Every ball can be caught: perfect play returns 1, random play about -0.6 (10 x 10 pixels).
+    Every ball can be caught: perfect play returns 1, random play about -0.8 (10 x 10 pixels).
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (Gymnasium's own way)

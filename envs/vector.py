@@ -14,11 +14,18 @@ from gymnasium.wrappers import FrameStackObservation
 
 from envs.atari import Atari
 
+MOST_ACTIONS = 256  # the replay keeps an action in a byte
 Snapshot = dict[str, Any]
 
 
+def bare(env_id: str) -> str:
+    """The id without the module that Gymnasium is told to import first: mine of "mygame:mine"."""
+    return env_id.rpartition(":")[2]
+
+
 def is_atari(env_id: str) -> bool:
-    return env_id.startswith("ALE/") and "-ram" not in env_id
+    """Whether `env_id` (module prefix or not) is an Atari game in the form that is played here."""
+    return bare(env_id).startswith("ALE/") and "-ram" not in env_id
 
 
 def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: int = 1, **options: Any) -> VectorEnv:
@@ -28,9 +35,9 @@ def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: in
     Raises gymnasium.error.Error for an unknown id, ValueError if its actions are not discrete or its observations no
     arrays.
     """
-    module, _, env_id = env_id.rpartition(":")
-    if module:
-        importlib.import_module(module)
+    if ":" in env_id:
+        importlib.import_module(env_id.rpartition(":")[0])
+    env_id = bare(env_id)
     if is_atari(env_id):
         gymnasium.spec(env_id)  # an unknown id is said before the emulator is asked
         return Atari(env_id, num_envs, protocol, **options)
@@ -41,6 +48,8 @@ def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: in
     probe.close()
     if not isinstance(probe.action_space, gymnasium.spaces.Discrete):
         raise ValueError(f"{env_id} has actions {probe.action_space}; DQN needs a Discrete action space")
+    if probe.action_space.start != 0 or probe.action_space.n > MOST_ACTIONS:
+        raise ValueError(f"{env_id} has actions {probe.action_space}; DQN needs 0, 1, ... up to {MOST_ACTIONS} of them")
     if not isinstance(probe.observation_space, gymnasium.spaces.Box):
         raise ValueError(f"{env_id} has observations {probe.observation_space}; DQN needs a Box (arrays)")
     return Replayable(env_id, num_envs, stack, **options)

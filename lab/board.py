@@ -1,5 +1,7 @@
 """TensorBoard as a view of a run's record: each entry becomes an event, at any time again by `rebuild`."""
 
+import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import FileWriter, summary
 
 from lab import record
-from lab.record import Entry
+from lab.errors import Notice
+from lab.record import Entry, hold
 
 RECORD = "metrics.jsonl"
 
@@ -19,10 +22,13 @@ RECORD = "metrics.jsonl"
 class Board:
     """Writes entries of the record as TensorBoard events into the run's own folder."""
 
-    def __init__(self, folder: Path, purge_step: int | None = None):
-        """purge_step: on resume, the first step TensorBoard is to forget from the event files before this one."""
+    def __init__(self, folder: Path, purge_step: int | None = None, into: Path | None = None):
+        """folder: the run's; into: where the event files go, if not there.
+
+        purge_step: on resume, the first step TensorBoard is to forget from the event files before this one.
+        """
         self._folder = folder
-        self._writer = FileWriter(str(folder))
+        self._writer = FileWriter(str(into or folder))
         if purge_step is not None:
             self._writer.add_event(Event(step=purge_step, file_version="brain.Event:2"))
             self._writer.add_event(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
@@ -40,15 +46,25 @@ class Board:
 
 
 def rebuild(folder: Path) -> int:
-    """Delete the event files of the run in `folder` and write them anew from its record; returns how many entries."""
-    entries = record.read(folder / RECORD)
-    for old in folder.glob("events.out.tfevents.*"):
-        old.unlink()
-    board = Board(folder)
-    for entry in entries:
-        board.write(entry)
-    board.close()
-    return len(entries)
+    """Write the event files of the run in `folder` anew from its record; returns how many entries they show.
+
+    Pictures that are no longer there are left out, with a warning. Raises InputError while the run is being written.
+    """
+    with hold(folder), tempfile.TemporaryDirectory(dir=folder) as fresh:
+        board = Board(folder, into=Path(fresh))
+        shown = 0
+        for entry in record.read(folder / RECORD):
+            if "file" in entry and not (folder / entry["file"]).exists():
+                warnings.warn(f"{folder / entry['file']} is missing and left out of TensorBoard", Notice, stacklevel=2)
+                continue
+            board.write(entry)
+            shown += 1
+        board.close()
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        for file in Path(fresh).iterdir():
+            file.rename(folder / file.name)
+    return shown
 
 
 def _summaries(entry: Entry, folder: Path) -> list[Summary]:

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from lab.errors import Notice
+
 ARRAYS, STATE, MANIFEST = "arrays.safetensors", "state.json", "manifest.json"
 
 
@@ -26,7 +28,7 @@ class CorruptCheckpoint(Exception):
 
 
 def save(folder: Path, step: int, state: Any, keep: int = 2) -> Path:
-    """Write `state` as the checkpoint of `step` under `folder` and drop all but the newest `keep`.
+    """Write `state` as the checkpoint of `step` under `folder` and drop all but the newest `keep` up to that step.
 
     state: nested dicts, lists and tuples of torch tensors, NumPy arrays, numbers, strings, booleans and None.
     Raises TypeError for anything else, with the path to it.
@@ -52,7 +54,8 @@ def save(folder: Path, step: int, state: Any, keep: int = 2) -> Path:
         shutil.rmtree(folder / f".old-{step:08d}", ignore_errors=True)
     os.rename(temporary, final)
     _flush(folder)
-    for path in steps(folder)[:-keep]:
+    kept = [path for path in steps(folder) if int(path.name[5:]) <= step]  # later ones: a past that was gone back on
+    for path in set(steps(folder)) - set(kept[-keep:]):
         shutil.rmtree(path)
     return final
 
@@ -84,16 +87,16 @@ def load_newest(folder: Path) -> tuple[int, Any] | None:
         try:
             return int(path.name[5:]), load(path)
         except CorruptCheckpoint as error:
-            warnings.warn(f"checkpoint refused: {error}; trying the one before", stacklevel=2)
+            warnings.warn(f"checkpoint refused: {error}; trying the one before", Notice, stacklevel=2)
     return None
 
 
 def _pack(value: Any, path: str, arrays: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
-        arrays[path] = value.detach().cpu().contiguous().clone()  # safetensors refuses shared memory
+        arrays[path] = _alone(value.detach().cpu().contiguous(), arrays)
         return {"$": "tensor", "at": path}
     if isinstance(value, np.ndarray):
-        arrays[path] = torch.from_numpy(np.ascontiguousarray(value)).clone()
+        arrays[path] = _alone(torch.from_numpy(np.ascontiguousarray(value)), arrays)
         return {"$": "array", "at": path}
     if isinstance(value, dict):
         return {"$": "dict", "items": [[k, _pack(v, f"{path}/{k}", arrays)] for k, v in value.items()]}
@@ -105,6 +108,13 @@ def _pack(value: Any, path: str, arrays: dict[str, torch.Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a checkpoint cannot hold {type(value).__name__} (at {path or 'the top'})")
+
+
+def _alone(tensor: torch.Tensor, arrays: dict[str, torch.Tensor]) -> torch.Tensor:
+    """`tensor`, copied only if it shares its memory with one of `arrays`, which safetensors refuses."""
+    memory = tensor.untyped_storage().data_ptr()
+    shared = any(other.untyped_storage().data_ptr() == memory for other in arrays.values())
+    return tensor.clone() if shared else tensor
 
 
 def _unpack(value: Any, arrays: dict[str, torch.Tensor]) -> Any:

@@ -6,6 +6,7 @@ it in COMMANDS adds the command. Wrong input raises InputError, which becomes on
 
 import contextlib
 import io
+import os
 import re
 import sys
 import warnings
@@ -18,7 +19,7 @@ from forecasting.anomaly.commands import Detect, Explain
 from forecasting.commands import DataFetch, DataList, Forecast
 from lab.command import Command
 from lab.commands import Board, List, Report
-from lab.errors import InputError, unknown
+from lab.errors import InputError, Notice, unknown
 from lab.lectures.commands import Reproduce
 
 
@@ -29,7 +30,8 @@ class Demo(Command):
     def __call__(self) -> None:
         from lab.demo import tour
 
-        page = tour(self.runs / (self.name or "demo"), main)
+        with contextlib.redirect_stdout(sys.stderr) if self.json else contextlib.nullcontext():
+            page = tour(self.runs, self.name or "demo", main)
         self.done({}, page)
 
 
@@ -100,11 +102,20 @@ def overview(commands: dict[str, Any], path: Sequence[str]) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for wrong input, 130 after Ctrl-C."""
-    warnings.showwarning = lambda message, *_, **__: print(f"lab: warning: {message}", file=sys.stderr)
     try:
-        parse(sys.argv[1:] if words is None else words)()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", category=Notice)
+            warnings.showwarning = lambda message, *_, **__: print(f"lab: warning: {message}", file=sys.stderr)
+            parse(sys.argv[1:] if words is None else words)()
     except InputError as error:
         print(f"lab: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"lab: {place}{error.strerror or error}; name another place or mend this one", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lab: interrupted", file=sys.stderr)

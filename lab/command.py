@@ -9,6 +9,7 @@ from typing import Any
 import tyro
 
 from lab import console
+from lab.jsonfile import strict
 
 
 @dataclass(kw_only=True)
@@ -30,8 +31,6 @@ class Shared:
     def done(self, data: dict[str, Any], where: Path | str) -> None:
         """The last line of a command: where the result lies. With --json the only line: `data` and that place."""
         if self.json:
-            from lab.run import strict
-
             print(json.dumps(strict({**data, "result": str(where)}), allow_nan=False))
         else:
             console.results.print(f"Result: {where}", markup=False)

@@ -1,29 +1,36 @@
 """The commands about the notebook itself: what runs there are, the page of them, and TensorBoard."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from lab.command import Command
-from lab.errors import InputError
+from lab.command import Shared
+from lab.errors import InputError, Notice
+from lab.jsonfile import read_json
 
 
 @dataclass
-class List(Command):
+class List(Shared):
     """List the runs under --runs: when they began, whether they finished, and what came out."""
 
-    def __call__(self) -> None:
-        import json
+    runs: Path = Path("results/runs")
+    """Folder of the runs."""
 
+    def __call__(self) -> None:
         rows, data = [], []
         for config in sorted(self.runs.rglob("config.json")):
             path = config.parent
-            metadata = json.loads((path / "metadata.json").read_text())
             done = path / "result.json"
-            metrics = json.loads(done.read_text())["metrics"] if done.exists() else {}
+            try:
+                metadata = read_json(path / "metadata.json")
+                metrics = read_json(done)["metrics"] if done.exists() else {}
+            except InputError as error:
+                warnings.warn(f"left out: {error}", Notice, stacklevel=2)
+                continue
             name = str(path.relative_to(self.runs))
-            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in list(metrics.items())[:2])
+            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in list(metrics.items())[:2] if value is not None)
             rows.append([name, metadata["started"][:16], "finished" if done.exists() else "open", shown])
             data.append({"name": name, "started": metadata["started"], "finished": done.exists(), "metrics": metrics})
         self.show(f"Runs under {self.runs}", ["run", "started", "state", "result"], rows)
@@ -31,7 +38,7 @@ class List(Command):
 
 
 @dataclass
-class Report(Command):
+class Report(Shared):
     """Write one HTML page about the finished runs of a folder."""
 
     folder: tyro.conf.Positional[Path] = Path("results/runs")
@@ -47,8 +54,11 @@ class Report(Command):
 
 
 @dataclass
-class Board(Command):
+class Board(Shared):
     """Show the runs in TensorBoard, or rebuild TensorBoard's files from the runs' records."""
+
+    runs: Path = Path("results/runs")
+    """Folder of the runs."""
 
     rebuild: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write every run's event files anew from its metrics.jsonl, and stop."""

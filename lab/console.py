@@ -1,5 +1,6 @@
 """What a person sees: progress bars and messages on standard error, results on standard output."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 messages = Console(stderr=True, highlight=False)
-results = Console(highlight=False, soft_wrap=True)
+results = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 _shown: list[Progress] = []  # bars opened inside a bar join its display
 
 
@@ -61,11 +62,14 @@ def _task(progress: Progress, label: str, total: int, unit: str, start: int) -> 
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table on standard output; floats with four significant digits, numbers to the right."""
-    shown = Table(title=title, title_justify="left")
+    """Print a table on standard output; floats with four significant digits, numbers to the right.
+
+    Text is printed as it is: brackets in a user's names are no markup.
+    """
+    shown = Table(title=Text(title), title_justify="left")
     for index, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        shown.add_column(name, justify="right" if numeric else "left")
+        shown.add_column(Text(name), justify="right" if numeric else "left")
     for row in rows:
-        shown.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        shown.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in row))
     results.print(shown)

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import os
 import urllib.error
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,20 @@ def locate(file: RemoteFile) -> Path:
     return _download(file)
 
 
+def place() -> Path:
+    """The folder in which files are looked for: LAB_DATA, else the cache that downloads go to."""
+    import pooch
+
+    return Path(os.environ.get("LAB_DATA") or os.environ.get("LAB_CACHE") or pooch.os_cache("rl-timeseries-lab"))
+
+
 def _verify(path: Path, file: RemoteFile) -> None:
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as stream:
-        digest = hashlib.sha256(stream.read()).hexdigest()
+    try:
+        with opener(path, "rb") as stream:
+            digest = hashlib.sha256(stream.read()).hexdigest()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is a damaged gzip file ({error}); replace it from {file.url}") from None
     if digest != file.sha256:
         raise InputError(f"{path}: sha256 is {digest[:12]}..., not {file.sha256[:12]}...; replace it from {file.url}")
 
@@ -53,16 +64,21 @@ def _download(file: RemoteFile) -> Path:
     import pooch
     import requests
 
-    cache = Path(os.environ.get("LAB_CACHE") or pooch.os_cache("rl-timeseries-lab"))
+    cache = place()
     target = cache / file.path
     try:
         found = pooch.retrieve(
             file.url, known_hash=f"sha256:{file.sha256}", fname=target.name, path=target.parent, progressbar=False
         )
-    except (requests.RequestException, urllib.error.URLError, OSError) as error:
+    except (requests.RequestException, urllib.error.URLError, ConnectionError, TimeoutError) as error:
         raise InputError(
             f"cannot download {file.url} ({type(error).__name__}); "
             f"fetch it by hand to FOLDER/{file.path} and set LAB_DATA=FOLDER"
+        ) from None
+    except OSError as error:  # after those above, which are kinds of it
+        raise InputError(
+            f"the cache folder {cache} cannot be written ({error.strerror or type(error).__name__}); "
+            "name another with LAB_CACHE"
         ) from None
     except ValueError as error:  # pooch's word for a wrong checksum
         raise InputError(f"{file.url}: what came does not have sha256 {file.sha256[:12]}... ({error})") from None

@@ -15,6 +15,8 @@ from PIL import Image
 
 from lab import report
 from lab.console import messages
+from lab.errors import InputError
+from lab.run import slug
 
 PARTS = {
     "Pong: DQN on the real Atari ROM": [
@@ -37,6 +39,7 @@ PARTS = {
         for id in ("node-minus-23", "power-1000", "perceptron-xor", "sin-x-four-nets", "traffic-500-plus-x1")
     ],
 }
+MARK = ".tour"  # in the folder of a tour, which the next tour may replace
 TOO_SHORT = (
     "Too short to mean anything: {steps:,} agent steps are 0.02 % of the 50 million behind the published score. What "
     "this shows is that the real game is played and learned from, at {rate:.0f} agent steps a second."
@@ -49,13 +52,18 @@ OVERVIEW = (
 )
 
 
-def tour(root: Path, lab: Callable[[list[str]], int]) -> Path:
-    """Run every part under `root`, whose earlier content is replaced; returns the page about them.
+def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
+    """Run every part under RUNS/NAME, where an earlier tour is replaced; returns the page about them.
 
-    lab: the command line, from words to exit code.
+    lab: the command line, from words to exit code. Raises InputError if something else is there already.
     """
+    root = runs / name
+    if slug(name) != name or (root.exists() and not (root / MARK).exists()):
+        raise InputError(f"{root} is not the folder of an earlier tour; give another --name")
     if root.exists():
         shutil.rmtree(root)
+    root.mkdir(parents=True)
+    (root / MARK).touch()
     began = time.monotonic()
     notes = {}
     for number, (title, commands) in enumerate(PARTS.items(), start=1):
@@ -72,7 +80,9 @@ def tour(root: Path, lab: Callable[[list[str]], int]) -> Path:
     page = report.write(root, "The lab in one tour", notes)
     overview([root / name for name in OVERVIEW]).save(root / "overview.png")
     messages.print(f"The tour took {time.monotonic() - began:.0f} s. Curves, figures and films:")
-    messages.print(f"  tensorboard --logdir {root}", soft_wrap=True)
+    tensorboard = Path(sys.executable).with_name("tensorboard")
+    shown = tensorboard.relative_to(Path.cwd()) if tensorboard.is_relative_to(Path.cwd()) else tensorboard
+    messages.print(f"  {shown} --logdir {root}", soft_wrap=True, markup=False)
     return page
 
 

@@ -59,6 +59,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_available() -> int:
+    """Bytes of main memory that are free to use, or all there are where the system does not say."""
+    info = Path("/proc/meminfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    return free[0] if free else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def hardware() -> dict[str, Any]:
     """The machine, for a run's metadata: processor, cores, memory in GiB, GPU, torch threads."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None

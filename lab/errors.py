@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class Notice(UserWarning):
+    """Something damaged that was passed over, by name. The command line prints it in one line and goes on."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
     """The error for a name that is not among `known`, with the near matches or, failing those, the whole list."""
     options = sorted(known)

@@ -5,12 +5,15 @@ checksum and is left out when read. Resuming appends a `rewind` line, which make
 checkpoint it goes back to, so no step stands twice in a curve although nothing is ever rewritten.
 """
 
+import fcntl
 import json
 import os
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
+
+from lab.errors import InputError, Notice
 
 Entry = dict[str, Any]
 
@@ -29,6 +32,17 @@ def decode(line: bytes) -> Entry | None:
     if line[8:16] != f"{zlib.crc32(body):08x}".encode():
         return None
     return json.loads(body)
+
+
+def hold(folder: Path) -> IO[str]:
+    """Lock the run in `folder` for this process until the file returned is closed. Raises InputError if it is taken."""
+    lock = (folder / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise InputError(f"run {folder} is being written by another process; wait for it or give --name") from None
+    return lock
 
 
 class Record:
@@ -78,7 +92,7 @@ def read(path: Path) -> list[Entry]:
         kept.append(entry)
     # A line torn by a kill stands before the rewind of the resume that followed: void in any case.
     if lost := [number for number in damaged if not _followed_by_rewind(lines, number)]:
-        warnings.warn(f"{path}: damaged line {', '.join(map(str, lost[:5]))} left out", stacklevel=2)
+        warnings.warn(f"{path}: damaged line {', '.join(map(str, lost[:5]))} left out", Notice, stacklevel=2)
     return [entry for entry in kept if entry is not None]
 
 

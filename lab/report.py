@@ -5,8 +5,8 @@ reader's light or dark setting, and every picture has an alternative text.
 """
 
 import base64
-import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,16 @@ from jinja2 import Environment, PackageLoader
 
 from lab import record
 from lab.board import RECORD
-from lab.errors import InputError
-from lab.run import RESULT
+from lab.errors import InputError, Notice
+from lab.jsonfile import read_json
+from lab.run import METADATA, RESULT
 
 SAID = ("note", "claim", "anomaly/finding", "anomaly/explained")  # texts of a run that are shown above its pictures
 FULL_TABLE, HEAD = 40, 8  # a table of more rows than FULL_TABLE is shown by its first HEAD
+COLUMNS = 12  # and one of more columns by its first COLUMNS
+
+
+Table = tuple[str, list[str], list[list[Any]]]  # caption, columns, rows
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,10 @@ class Shown:
     seconds: float
     verdict: str
     notes: list[str]
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     pictures: list[tuple[str, str]]
     """(data URL, alternative text) each."""
-    tables: list[tuple[str, list[str], list[list[Any]], int]]
-    """(file name, columns, rows shown, rows in all) each."""
+    tables: list[Table]
 
 
 def write(folder: Path, title: str = "Results", notes: Mapping[str, str] | None = None) -> Path:
@@ -46,7 +50,7 @@ def write(folder: Path, title: str = "Results", notes: Mapping[str, str] | None 
 
     notes: what a reader must know about a run, by its name. Raises InputError if there is none.
     """
-    found = sorted(find(folder), key=lambda path: json.loads((path / "metadata.json").read_text())["started"])
+    found = sorted(find(folder), key=lambda path: read_json(path / METADATA)["started"])
     if not found:
         raise InputError(f"no finished run under {folder}; run something first, or name another folder")
     runs = [_read(path, folder, (notes or {}).get(str(path.relative_to(folder)), "")) for path in found]
@@ -59,13 +63,19 @@ def write(folder: Path, title: str = "Results", notes: Mapping[str, str] | None 
 
 
 def find(folder: Path) -> list[Path]:
-    """The folders of the finished runs under `folder`, by name."""
-    return sorted(path.parent for path in folder.rglob(RESULT) if (path.parent / "metadata.json").exists())
+    """The folders of the finished runs under `folder`, by name; damaged ones are left out, with a warning."""
+    found = []
+    for result in sorted(folder.rglob(RESULT)):
+        try:
+            read_json(result), read_json(result.parent / METADATA)
+            found.append(result.parent)
+        except InputError as error:
+            warnings.warn(f"left out: {error}", Notice, stacklevel=2)
+    return found
 
 
 def _read(path: Path, root: Path, note: str) -> Shown:
-    result = json.loads((path / RESULT).read_text())
-    metadata = json.loads((path / "metadata.json").read_text())
+    result, metadata = read_json(path / RESULT), read_json(path / METADATA)
     entries = record.read(path / RECORD)
     texts = {entry["tag"]: entry["text"] for entry in entries if entry["kind"] == "text"}
     images: dict[str, str] = {e["file"]: str(e.get("alt", e["tag"])) for e in entries if e["kind"] == "image"}
@@ -88,8 +98,13 @@ def _data_url(path: Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _table(path: Path) -> tuple[str, list[str], list[list[Any]], int]:
-    frame = pd.read_csv(path)
-    shown = frame if len(frame) <= FULL_TABLE else frame.head(HEAD)
+def _table(path: Path) -> Table:
+    try:
+        frame = pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame()
+    shown = (frame if len(frame) <= FULL_TABLE else frame.head(HEAD)).iloc[:, :COLUMNS]
     rows = [[f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row] for row in shown.to_numpy().tolist()]
-    return path.name, list(frame.columns[:12]), [row[:12] for row in rows], len(frame)
+    cut = [f"first {count} of {total} {what}" for count, total, what in
+           zip(shown.shape, frame.shape, ("rows", "columns"), strict=True) if count < total]  # fmt: skip
+    return f"{path.name}{' (' + ', '.join(cut) + ')' if cut else ''}", list(shown.columns), rows

@@ -10,10 +10,8 @@ checkpoints/, figures/, videos/, tables as CSV, and result.json once finished.
 """
 
 import dataclasses
-import fcntl
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import re
@@ -30,7 +28,8 @@ import numpy as np
 from lab import checkpoint
 from lab.board import RECORD, Board, gif
 from lab.errors import InputError
-from lab.record import Entry, Record
+from lab.jsonfile import read_json, write_json
+from lab.record import Entry, Record, hold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,12 +47,7 @@ class Run:
         self.config = config
         self.started = time.monotonic()
         path.mkdir(parents=True, exist_ok=True)
-        self._lock = (path / ".lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise InputError(f"run {path} is being written by another process; wait for it or give --name") from None
+        self._lock = hold(path)
         (path / RESULT).unlink(missing_ok=True)  # a run that goes on is not finished
         self._record = Record(path / RECORD)
         # (step, state) to go on from, or None at a fresh start
@@ -65,8 +59,8 @@ class Run:
             self._record.rewind(saved["record_lines"], step)
             self._board = Board(path, purge_step=step + 1)
             return
-        _write_json(path / CONFIG, config)
-        _write_json(path / METADATA, metadata(config.get("seed")))
+        write_json(path / CONFIG, config)
+        write_json(path / METADATA, metadata(config.get("seed")))
         if resume:
             self._record.rewind(0, 0)
         self._board = Board(path, purge_step=0 if resume else None)
@@ -105,7 +99,7 @@ class Run:
 
     @staticmethod
     def find(root: str | Path, name: str, config: Any) -> Path | None:
-        """The newest run of this name (NAME, NAME-2, ...) with the same settings: the one that resuming goes on with."""
+        """The newest run of this name (NAME, NAME-2, ...) with the same settings: what resuming goes on with."""
         return _same(_taken(Path(root), name), _plain(config))
 
     # --- what a bench reports ---------------------------------------------------------------------------------------
@@ -175,7 +169,7 @@ class Run:
         self._write({"kind": "end", "metrics": values})
         self._record.sync()
         seconds = round(time.monotonic() - self.started, 3)
-        _write_json(self.path / RESULT, {"metrics": values, "seconds": seconds, **details})
+        write_json(self.path / RESULT, {"metrics": values, "seconds": seconds, **details})
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -266,34 +260,6 @@ def _same(taken: list[Path], settings: dict[str, Any]) -> Path | None:
 def slug(text: str) -> str:
     """`text` as a run's name: what makes no folder name becomes a dash."""
     return re.sub(r"[^\w.+-]+", "-", text).strip("-.") or "run"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`. Raises InputError, naming the file, if it is missing or damaged."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({type(error).__name__}); the run is damaged, delete or redo it"
-        ) from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} holds no JSON object; the run is damaged, delete or redo it")
-    return value
-
-
-def strict(value: Any) -> Any:
-    """`value` for JSON that every reader takes: numbers that are not finite become null."""
-    if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)
 
 
 def _mp4(frames: np.ndarray, path: Path, fps: int) -> None:

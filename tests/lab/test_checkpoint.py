@@ -31,9 +31,27 @@ def test_shared_memory_is_saved_too(tmp_path):
 
 
 def test_only_the_newest_are_kept(tmp_path):
-    for step in (1, 2, 10, 3):
+    for step in (1, 2, 10):
         checkpoint.save(tmp_path, step, state(), keep=2)
-    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-00000003", "step-00000010"]
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-00000002", "step-00000010"]
+
+
+def test_what_is_saved_stays_and_a_later_past_goes(tmp_path):
+    """After falling back over a damaged checkpoint, the steps beyond belong to a past that was gone back on."""
+    for step in (50, 100):
+        checkpoint.save(tmp_path, step, state())
+    assert checkpoint.save(tmp_path, 90, state(), keep=1).exists()
+    assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-00000090"]
+
+
+def test_saving_copies_nothing_that_needs_no_copy(tmp_path, monkeypatch):
+    def no_copy(*_):
+        raise AssertionError("a tensor was copied")
+
+    big = torch.zeros(8, 100)
+    monkeypatch.setattr(torch.Tensor, "clone", no_copy)
+    found = checkpoint.load(checkpoint.save(tmp_path, 1, {"filled": big[:5], "other": torch.ones(2)}))
+    assert found["filled"].shape == (5, 100)
 
 
 @pytest.mark.parametrize("name", ["arrays.safetensors", "state.json", "manifest.json"])

@@ -21,7 +21,7 @@ def test_tour_shows_every_bench_in_six_minutes(lab_command, tmp_path):
     assert done.returncode == 0, done.stderr
     root = tmp_path / "results" / "runs" / "demo"
     assert done.stdout.splitlines()[-1] == "Result: results/runs/demo/report.html"
-    assert "tensorboard --logdir results/runs/demo" in done.stderr
+    assert "tensorboard --logdir results/runs/demo\n" in done.stderr
     assert all(f"{number}/6  {title}" in done.stderr for number, title in enumerate(PARTS, start=1))
     assert "Too short to mean anything" in done.stderr and re.search(
         r"at \d+ agent steps a second", done.stderr.replace("\n", " ")

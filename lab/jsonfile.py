@@ -1,0 +1,37 @@
+"""JSON files of runs: written whole or not at all, read with errors in one line."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from lab.errors import InputError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`. Raises InputError, naming the file, if it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}); the run is damaged, delete or redo it"
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object; the run is damaged, delete or redo it")
+    return value
+
+
+def strict(value: Any) -> Any:
+    """`value` for JSON that every reader takes: numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+    os.replace(temporary, path)
