@@ -75,7 +75,10 @@ class Board(Shared):
 
             with bar("rebuild", len(records), "runs") as advance:
                 for path in records:
-                    board.rebuild(path.parent)
+                    try:
+                        board.rebuild(path.parent)
+                    except InputError as error:
+                        warnings.warn(f"left out: {error}", Notice, stacklevel=2)
                     advance()
             self.done({"rebuilt": len(records)}, self.runs)
             return

@@ -1,9 +1,14 @@
 import json
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import envs
+from agents.config import preset
+from agents.environments import check_playable
+from lab.errors import InputError
 
 
 @pytest.mark.parametrize(("env_id", "stack"), [("lab/Catch-v0", 1), ("lab/Catch-v0", 3), ("CartPole-v1", 1)])
@@ -60,3 +65,39 @@ def test_a_users_module_registers_its_environment(tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert envs.make("mygame:mine/Catch-v0", 2).single_observation_space.shape == (1, 6, 6)
+
+
+class Odd(gymnasium.Env):
+    """Spaces of any kind; never played."""
+
+    def __init__(self, actions, frames):
+        self.action_space, self.observation_space = actions, frames
+
+
+TWO, VECTOR = spaces.Discrete(2), spaces.Box(0, 1, (4,))
+
+
+@pytest.mark.parametrize(
+    ("actions", "frames", "what"),
+    [
+        (spaces.Discrete(300), VECTOR, "up to 256"),
+        (spaces.Discrete(3, start=1), VECTOR, "needs 0, 1"),
+        (TWO, spaces.Box(0, 255, (64, 64), np.uint8), r"\(64, 64\)"),
+        (TWO, spaces.Box(0, 255, (10, 10, 3), np.uint8), r"\(10, 10, 3\)"),
+        (TWO, spaces.Box(0, 9, (4,), np.uint16), "uint16"),
+        (TWO, spaces.Box(0, 1, ()), r"\(\)"),
+    ],
+)
+def test_environments_that_would_be_learned_wrongly_are_refused(actions, frames, what):
+    gymnasium.register("test/Odd-v0", lambda: Odd(actions, frames))
+    try:
+        with pytest.raises(InputError, match=what):
+            check_playable(preset("test/Odd-v0"))
+    finally:
+        gymnasium.registry.pop("test/Odd-v0")
+
+
+def test_a_module_prefix_changes_nothing_about_an_atari_game():
+    assert envs.is_atari("ale_py:ALE/Pong-v5")
+    assert preset("ale_py:ALE/Pong-v5").clip_rewards and preset("ale_py:ALE/Pong-v5").num_envs == 8
+    assert envs.make("ale_py:ALE/Pong-v5").single_observation_space.shape == (4, 84, 84)
