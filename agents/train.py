@@ -85,6 +85,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
                 return None
             advance(step - before, note=f"return {np.mean(recent):.2f}" if recent else "")
             before = step
+    steps_per_second = (training.step - first_step) / (time.perf_counter() - began)
     _save(run, training, recent)
 
     scores = evaluate(training.agent, config, config.eval_episodes)
@@ -94,7 +95,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
         "eval/return_mean": returns.mean(),
         "eval/return_std": returns.std(),
         "train/return_last_100": np.mean(recent) if recent else np.nan,
-        "time/steps_per_second": (training.step - first_step) / (time.perf_counter() - began),
+        "time/steps_per_second": steps_per_second,
     }
     run.figure("train/learning_curve", _figure(run, config, metrics["eval/return_mean"]))
     run.finish(metrics, steps=training.step, updates=training.updates, episodes=config.eval_episodes)
