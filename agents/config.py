@@ -26,6 +26,10 @@ class DQNConfig:
     """Transitions in a minibatch."""
     gamma: float = 0.99
     """Discount factor per agent step."""
+    n_step: int = 1
+    """Steps of reward before bootstrapping (Sutton, 1988; 3 in Rainbow, Hessel et al., 2018)."""
+    double: bool = False
+    """Double DQN (van Hasselt et al., 2016): the online network chooses the action that the target network values."""
     learning_rate: float = 1e-4
     """Adam's step size (Nature: RMSProp, 2.5e-4)."""
     learning_starts: int = 10_000

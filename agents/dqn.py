@@ -19,7 +19,7 @@ from agents.environments import make_envs
 from agents.exploration import epsilon_greedy, linear_epsilon
 from agents.networks import q_network
 from agents.replay import Batch, Replay
-from agents.targets import td_target
+from agents.targets import double_td_target, td_target
 from lab import device
 
 
@@ -54,7 +54,11 @@ class DQN:
         """One gradient step on (y_j - Q(phi_j, a_j))^2 with respect to Q's weights only; returns the loss."""
         with torch.no_grad():
             next_values = self.values(self.target, batch.next_state)
-            y = td_target(batch.reward, batch.terminal, next_values, self.config.gamma)
+            if self.config.double:
+                best = self.values(self.q, batch.next_state)
+                y = double_td_target(batch.reward, batch.terminal, next_values, best, batch.discount)
+            else:
+                y = td_target(batch.reward, batch.terminal, next_values, batch.discount)
         q = self.values(self.q, batch.state).gather(1, batch.action[:, None]).squeeze(1)
         loss = functional.huber_loss(q, y) if self.config.loss == "huber" else functional.mse_loss(q, y)
         self.optimizer.zero_grad(set_to_none=True)
@@ -95,7 +99,7 @@ class Training:
         frame_type = torch.from_numpy(np.empty(0, self.envs.single_observation_space.dtype)).dtype
         self.replay = Replay(
             config.replay_capacity, config.num_envs, shape[1:], frame_type,
-            stack=shape[0], seed=config.seed, device=where,
+            stack=shape[0], seed=config.seed, gamma=config.gamma, n_step=config.n_step, device=where,
         )  # fmt: skip
         self.agent = DQN(shape, int(self.envs.single_action_space.n), config, where)
         self.random = np.random.default_rng(config.seed)

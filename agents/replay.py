@@ -11,13 +11,17 @@ import torch
 
 
 class Batch(NamedTuple):
-    """Transitions (phi_j, a_j, r_j, phi_{j+1}) as Algorithm 1 samples them; B of them."""
+    """Transitions (phi_j, a_j, r_j, phi_{j+1}) as Algorithm 1 samples them; B of them.
+
+    Over n steps: r_j + gamma r_{j+1} + ... over the m <= n steps to phi_{j+m}, fewer where the episode ends before.
+    """
 
     state: torch.Tensor  # (B, stack, *frame), in the frames' own type
     action: torch.Tensor  # (B,) int64
     reward: torch.Tensor  # (B,) float32
     next_state: torch.Tensor  # (B, stack, *frame)
     terminal: torch.Tensor  # (B,) bool: nothing to bootstrap from
+    discount: torch.Tensor  # (B,) float32: gamma^m, of what is bootstrapped
 
 
 class Replay:
@@ -29,14 +33,18 @@ class Replay:
 
     def __init__(
         self, capacity: int, num_envs: int, frame: tuple[int, ...], dtype: torch.dtype, *, stack: int, seed: int,
-        device: torch.device | str = "cpu",
+        gamma: float = 0.99, n_step: int = 1, device: torch.device | str = "cpu",
     ):  # fmt: skip
-        """capacity: transitions over all environments; frame, dtype: of one frame; stack: frames that make a state."""
+        """capacity: transitions over all environments; frame, dtype: of one frame; stack: frames that make a state.
+
+        n_step: steps of reward before bootstrapping (Sutton, 1988), each discounted by gamma.
+        """
         self.rows = capacity // num_envs
         self.stack = stack
         self.count = 0  # rows ever added; the newest lies at (count - 1) % rows
-        if self.rows < stack + 2:
+        if self.rows < stack + n_step + 1:
             raise ValueError(f"a replay of {capacity} over {num_envs} environments cannot hold a stack of {stack}")
+        self.gamma_powers = gamma ** torch.arange(n_step + 1, dtype=torch.float32, device=device)
         shape = (self.rows, num_envs)
         self.frames = torch.empty((*shape, *frame), dtype=dtype, device=device)  # pages are taken as they are filled
         self.actions = torch.zeros(shape, dtype=torch.uint8, device=device)
@@ -79,7 +87,7 @@ class Replay:
     def sample(self, batch_size: int) -> Batch:
         """A uniform minibatch of live transitions. Raises ValueError while there is none."""
         oldest = max(0, self.count - self.rows + self.stack - 1)  # rows before it have lost frames of their stack
-        newest = self.count - 2  # the newest row's next state has not come yet
+        newest = self.count - len(self.gamma_powers)  # the state n steps later has not come yet for the rows after it
         if newest < oldest:
             raise ValueError("the replay holds no whole transition yet")
         device, envs = self.frames.device, self.actions.shape[1]
@@ -101,18 +109,30 @@ class Replay:
 
     def _gather(self, at: torch.Tensor, env: torch.Tensor) -> Batch:
         """The transitions at absolute rows `at` of environments `env`, both (B,)."""
-        row = at % self.rows
-        back = torch.arange(self.stack - 1, -2, -1, device=at.device)  # stack-1, ..., 1, 0 and -1: the next frame
-        frames = self.frames[(at[:, None] - back) % self.rows, env[:, None]]  # (B, stack + 1, *frame)
-        before_start = back > self.age[row, env][:, None]  # (B, stack + 1): frames of an earlier episode
-        frames[before_start] = 0  # as the environment pads
+        steps = torch.arange(len(self.gamma_powers) - 1, device=at.device)
+        rows = (at[:, None] + steps) % self.rows  # (B, n)
+        envs = env[:, None]
+        # A step counts while the episode goes on: no end just before it, and it is no reset.
+        goes_on = self.live[rows[:, 1:], envs] & ~self.terminal[rows[:, :-1], envs]  # (B, n - 1)
+        counts = torch.cat([torch.ones_like(envs, dtype=torch.bool), goes_on.cumprod(dim=1).bool()], dim=1)  # (B, n)
+        reward = (self.rewards[rows, envs] * self.gamma_powers[:-1] * counts).sum(dim=1)
+        taken = counts.sum(dim=1)  # m, (B,)
+        last = (at + taken - 1) % self.rows
         return Batch(
-            frames[:, :-1],
-            self.actions[row, env].long(),
-            self.rewards[row, env],
-            frames[:, 1:],
-            self.terminal[row, env],
+            self._stacks(at, env),
+            self.actions[at % self.rows, env].long(),
+            reward,
+            self._stacks(at + taken, env),
+            self.terminal[last, env],
+            self.gamma_powers[taken],
         )
+
+    def _stacks(self, at: torch.Tensor, env: torch.Tensor) -> torch.Tensor:
+        """The states at absolute rows `at`: their newest frames, (B, stack, *frame), padded as the environment pads."""
+        back = torch.arange(self.stack - 1, -1, -1, device=at.device)
+        frames = self.frames[(at[:, None] - back) % self.rows, env[:, None]]  # (B, stack, *frame)
+        frames[back > self.age[at % self.rows, env][:, None]] = 0  # frames of an earlier episode
+        return frames
 
     _ARRAYS = ("frames", "actions", "rewards", "terminal", "live", "age")
 

@@ -23,7 +23,7 @@ METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
 def check(config: DQNConfig) -> None:
     """Raises InputError for a setting that cannot work."""
     positive = (
-        "total_steps", "num_envs", "stack", "replay_capacity", "batch_size", "learning_rate", "train_every",
+        "total_steps", "num_envs", "stack", "n_step", "replay_capacity", "batch_size", "learning_rate", "train_every",
         "target_every", "epsilon_steps", "eval_episodes", "log_every", "checkpoint_every",
     )  # fmt: skip
     for name in positive:
@@ -32,16 +32,21 @@ def check(config: DQNConfig) -> None:
     for name in ("gamma", "epsilon_start", "epsilon_end"):
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"{name} must lie in [0, 1], not {getattr(config, name)}")
-    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("num_envs", 4096)):
+    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("n_step", 1000), ("num_envs", 4096)):
         if not 0 <= getattr(config, name) <= most:
             raise InputError(f"{name} must lie in 0 .. {most}, not {getattr(config, name)}")
-    if config.learning_starts < 2 * config.num_envs:
+    least = (config.n_step + 3) * config.num_envs  # by then there is a whole transition, even behind a reset
+    if config.learning_starts < least:
         raise InputError(
             f"learning_starts={config.learning_starts} is too few for {config.num_envs} environments; "
-            f"give at least {2 * config.num_envs}"
+            f"give at least {least}"
         )
-    if config.replay_capacity < config.num_envs * (config.stack + 2):
-        raise InputError(f"replay_capacity={config.replay_capacity} is too small for {config.num_envs} environments")
+    least = config.num_envs * (max(config.stack, 4) + config.n_step + 1)
+    if config.replay_capacity < least:
+        raise InputError(
+            f"replay_capacity={config.replay_capacity} is too small for {config.num_envs} environments; "
+            f"give at least {least}"
+        )
     device.choose(config.device)
 
 

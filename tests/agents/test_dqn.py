@@ -36,13 +36,8 @@ def weights(network):
 
 def test_only_the_chosen_action_gets_gradient(small):
     agent = DQN((1, 8), 3, small("test/Line-v0"), CPU)
-    batch = Batch(
-        torch.rand(4, 1, 8),
-        torch.ones(4, dtype=torch.long),
-        torch.ones(4),
-        torch.rand(4, 1, 8),
-        torch.zeros(4, dtype=torch.bool),
-    )
+    states, ones = torch.rand(2, 4, 1, 8), torch.ones(4)
+    batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones)
     agent.update(batch)
     gradient = agent.q.head.weight.grad
     assert gradient[1].any() and not gradient[0].any() and not gradient[2].any()
@@ -73,6 +68,24 @@ def test_a_time_limit_bootstraps_and_an_end_does_not(small):
         assert (next_at == at + 1).all()  # never into the next episode
         assert set(next_at.tolist()) == set(range(1, last + 1))
         assert (batch.terminal == (is_end & (next_at == last))).all()
+
+
+@pytest.mark.parametrize("n", [1, 3, 10])
+def test_returns_over_n_steps_stop_where_the_episode_does(small, n):
+    for env_id, last, is_end in [("test/Line-v0", LENGTH, True), ("test/LimitedLine-v0", LIMIT, False)]:
+        config = small(env_id, n_step=n, gamma=0.5, clip_rewards=False)
+        batch = finished(Training(config, CPU)).replay.sample(2000)
+        at, next_at = batch.state[:, 0].argmax(1), batch.next_state[:, 0].argmax(1)
+        taken = torch.clamp(last - at, max=n)
+        assert set(at.tolist()) == set(range(last)) and (next_at == at + taken).all()
+        assert torch.allclose(batch.reward, REWARD * 2 * (1 - 0.5**taken))  # 10 + 5 + 2.5 + ...
+        assert torch.allclose(batch.discount, 0.5**taken)
+        assert (batch.terminal == (is_end & (next_at == last))).all()
+
+
+def test_double_dqn_learns_from_another_target(small):
+    plain, double = (finished(Training(small("lab/Catch-v0", double=double), CPU)) for double in (False, True))
+    assert not torch.equal(weights(plain.agent.q), weights(double.agent.q))
 
 
 def test_clipped_rewards_are_learned_from_and_never_reported(small, tmp_path):

@@ -5,7 +5,7 @@ from scipy.stats import binom
 
 from agents.exploration import epsilon_greedy, linear_epsilon
 from agents.networks import NatureCNN, q_network
-from agents.targets import td_target
+from agents.targets import double_td_target, td_target
 
 
 def test_target_of_the_lecture_by_hand():
@@ -13,6 +13,12 @@ def test_target_of_the_lecture_by_hand():
     terminal = torch.tensor([False, True])
     next_values = torch.tensor([[0.5, 2.0], [0.5, 2.0]])
     assert td_target(reward, terminal, next_values, 0.99).tolist() == pytest.approx([2.98, 1.0])
+
+
+def test_double_target_values_what_the_online_network_prefers():
+    next_values, online = torch.tensor([[5.0, 2.0]]), torch.tensor([[0.0, 1.0]])
+    y = double_td_target(torch.tensor([1.0]), torch.tensor([False]), next_values, online, 0.99)
+    assert y.tolist() == pytest.approx([2.98])
 
 
 def test_nature_network_has_the_published_size():

@@ -36,12 +36,12 @@ def test_samples_are_what_the_environment_showed_and_never_cross_a_reset(env_id,
     replay, seen = played(env_id, steps, capacity, stack=stack)
     batch = replay.sample(3000)
     names = set()
-    for state, action, name, next_state, terminal in zip(*batch, strict=True):
+    for state, action, name, next_state, terminal, discount in zip(*batch, strict=True):
         step, env = divmod(int(name), 3)
         shown, done, following, over, live = (column[env] for column in seen[step])
         assert live, "sampled a row that only reset the environment"
         assert (state.numpy() == shown).all() and (next_state.numpy() == following).all()
-        assert action == done and terminal == over
+        assert action == done and terminal == over and discount == np.float32(0.99)
         names.add(int(name))
     rows = capacity // 3
     oldest = max(0, steps - rows + replay.stack - 1)
