@@ -158,17 +158,13 @@ def settle(
         raise InputError(f"lookback {lookback} sees nothing; give 1 step or more")
     if max_epochs < 1:
         raise InputError(f"max-epochs {max_epochs} trains nothing; give 1 or more")
-    names = tuple(dict.fromkeys(models)) if models is not None else _default_models(series)
-    check_models(names)
-    if "weekly-naive" in names and not _season_is_a_day(series):
-        raise InputError(
-            f"model 'weekly-naive' needs a series with several values a day; {series.name!r} has not; leave it out"
-        )
-    cycle = _usable_season(series, horizon)
     if origins is not None and origins < 1:
         raise InputError(f"origins {origins} holds nothing out; give 1 or more")
     held_out = origins or int(np.clip(len(series) // 4 // horizon, 1, 7))
     start = len(series) - held_out * horizon  # rows that the first fit sees
+    names = _names(series, models, start, horizon)
+    cycle = _usable_season(series, start, horizon)
+    _check_spread(series)
     lookback = lookback or max(1, default_lookback(start, horizon, cycle))
     _check_length(series, start, lookback, horizon, held_out)
     return Settled(names, cycle, held_out, start, lookback)
@@ -180,15 +176,16 @@ def compare(
 ) -> pd.DataFrame:  # fmt: skip
     """Compare forecasters on the end of `series`, and forecast what follows it.
 
-    horizon, lookback: in steps; lookback None chooses from season and length. models: names out of MODELS; None
-    compares DEFAULT, with weekly-naive where the season is a day. origins: how many horizons at the end are held out,
-    one after the other; None takes up to seven, of at most a quarter of the series.
+    horizon, lookback: in steps; lookback None chooses from season and length. models: names out of MODELS, to which
+    seasonal-naive is always added; None compares DEFAULT, with weekly-naive where the season is a day. origins: how
+    many horizons at the end are held out, one after the other; None takes up to seven, of at most a quarter of the
+    series.
 
     Returns one row a model, best first: model, MASE, sMAPE (percent), MAE (the series' unit), means over origins;
     seconds (fitting and forecasting), epochs and weights (0 for models without). Writes to `run`: leaderboard.csv
     (that table), forecast.csv (model, origin, time, forecast, truth; the last origin is the end of the series, where
     truth is empty), the figure forecast/comparison and a scalar an epoch under forecast/MODEL/.
-    Raises InputError for a series too short, an unknown model or a setting that makes no sense.
+    Raises InputError for a series too short, an unknown model, a setting that makes no sense, and a model that fails.
     """
     settled = settle(series, horizon, models, lookback, max_epochs, origins)
     cycle, held_out, start = settled.season, settled.origins, settled.start
@@ -197,13 +194,20 @@ def compare(
         for name in settled.models:
             began = time.monotonic()
             setting = Setting(cycle, settled.lookback, max_epochs, seed, device, _reporter(run, name))
-            for origin, (made, forecaster) in enumerate(_roll(MODELS[name], setting, series, horizon, start)):  # noqa: B007
-                forecasts.append(_rows(name, start + origin * horizon, made, series))
-                advance(note=name)
+            with _blamed(name, series):
+                rolled = _roll(MODELS[name], setting, series, horizon, start)
+                for origin, (made, forecaster) in enumerate(rolled):  # noqa: B007
+                    forecasts.append(_rows(name, start + origin * horizon, made, series))
+                    advance(note=name)
             rows.append(
                 _score(name, forecasts[-held_out - 1 : -1], series, cycle, time.monotonic() - began, forecaster)
             )
-    table = pd.DataFrame(rows).sort_values("MASE", kind="stable", ignore_index=True)
+    table = pd.DataFrame(rows).sort_values(["MASE", "MAE"], ignore_index=True)
+    if table["MASE"].isna().any():  # of all models, then: the scale is the series' own
+        warnings.warn(
+            f"series {series.name!r} repeats itself exactly before an origin, so MASE has no scale and is nan; "
+            "models are ranked by MAE", stacklevel=2,
+        )  # fmt: skip
     made = pd.concat(forecasts, ignore_index=True)
     run.table("leaderboard", table)
     run.table("forecast", made.drop(columns="row"))
@@ -223,9 +227,24 @@ def _figure(
     return plots.forecast_comparison(history, shown.iloc[-horizon:], forecasts, scores, str(series.name), held_out)
 
 
-def _default_models(series: pd.Series) -> tuple[str, ...]:
-    weekly = _season_is_a_day(series) and len(series) >= 28 * season(series)
-    return (DEFAULT[0], "weekly-naive", *DEFAULT[1:]) if weekly else DEFAULT
+def _names(series: pd.Series, models: Sequence[str] | None, start: int, horizon: int) -> tuple[str, ...]:
+    """The models to compare, seasonal-naive always among them; `models` None: DEFAULT, and weekly-naive if it fits."""
+    daily, needed = _season_is_a_day(series), 7 * season(series) + horizon
+    if models is None:
+        weekly = daily and start >= needed and len(series) >= 28 * season(series)
+        return (DEFAULT[0], "weekly-naive", *DEFAULT[1:]) if weekly else DEFAULT
+    check_models(models)
+    names = tuple(dict.fromkeys((DEFAULT[0], *models)))
+    if "weekly-naive" in names and not daily:
+        raise InputError(
+            f"model 'weekly-naive' needs a series with several values a day; {series.name!r} has not; leave it out"
+        )
+    if "weekly-naive" in names and start < needed:
+        raise InputError(
+            f"model 'weekly-naive' needs {needed} rows before the first origin, {series.name!r} has {start}; "
+            "leave it out, or give fewer --origins"
+        )
+    return names
 
 
 def _season_is_a_day(series: pd.Series) -> bool:
@@ -233,10 +252,19 @@ def _season_is_a_day(series: pd.Series) -> bool:
     return isinstance(index, pd.DatetimeIndex) and season(series) * (index[1] - index[0]) == pd.Timedelta(days=1)
 
 
-def _usable_season(series: pd.Series, horizon: int) -> int:
-    """The season, or 1 for a series that does not hold three of them before the end."""
+def _usable_season(series: pd.Series, start: int, horizon: int) -> int:
+    """The season, or 1 where the `start` rows of the first fit hold fewer than three, or not one and a horizon."""
     cycle = season(series)
-    return cycle if len(series) - horizon >= 3 * cycle else 1
+    return cycle if start >= max(3 * cycle, cycle + horizon) else 1
+
+
+def _check_spread(series: pd.Series) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = series.to_numpy(np.float64).std()
+    if not np.isfinite(spread):
+        raise InputError(
+            f"series {series.name!r} has missing values, or some too large to square; fill them, or take a larger unit"
+        )
 
 
 def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int) -> None:
@@ -266,6 +294,18 @@ def _roll(
             else:
                 forecaster.update(series.iloc[origin - horizon : origin], update_params=False)
             yield forecaster.predict(), forecaster
+
+
+@contextmanager
+def _blamed(name: str, series: pd.Series) -> Iterator[None]:
+    """What goes wrong inside becomes an InputError that names the model; the cause stays chained to it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"model {name!r} fails on series {series.name!r} ({reason}); leave it out") from error
 
 
 @contextmanager

@@ -1,12 +1,25 @@
 """`lab forecast` and `lab data`. Nothing heavy is imported before a command runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from lab.command import Command
+from lab.command import Command, Shared
+from lab.errors import InputError
+
+
+def settings_of(command: Command) -> dict[str, Any]:
+    """The options of `command` that decide what comes out: not where its run goes, nor how it is printed."""
+    shared = {field.name for field in fields(Command)}
+    return {name: value for name, value in vars(command).items() if name not in shared}
+
+
+def check_seed(seed: int) -> None:
+    """Raise InputError for a seed that numpy's generators do not take."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"--seed is {seed}; give a whole number from 0 to {2**32 - 1}")
 
 
 @dataclass(kw_only=True)
@@ -28,7 +41,7 @@ class Forecast(Command):
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values; none refuses them."""
     models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
-    """Out of seasonal-naive, weekly-naive, linear, cnn, lstm, transformer; with statsmodels theta, ets."""
+    """Out of weekly-naive, linear, cnn, lstm, transformer, with statsmodels theta, ets; seasonal-naive always joins."""
     origins: int | None = None
     """Horizons at the end held out, one after the other; up to seven when left out."""
     max_epochs: int = 30
@@ -38,21 +51,23 @@ class Forecast(Command):
     """auto, cpu or cuda."""
 
     def __call__(self) -> None:
+        check_seed(self.seed)
         from forecasting import benchmark
         from forecasting.datasets import load
         from lab.device import choose
-        from lab.run import Run
+        from lab.run import Run, slug
 
         benchmark.check_models(self.models or benchmark.DEFAULT)
         choose(self.device)
         series = load(
             self.series, self.target or None, self.time or None, self.fill, time_format=self.time_format or None
         )
-        name = self.name or f"forecast-{Path(self.series).name.split('.')[0]}"
+        name = self.name or slug(f"forecast-{Path(self.series).name.split('.')[0]}")
         settings = benchmark.settle(
             series, self.horizon, self.models or None, self.lookback, self.max_epochs, self.origins
         )  # before the run's folder is made
-        with Run.open(self.runs, name, self, metrics=[f"forecast/MASE/{model}" for model in settings.models]) as run:
+        tags = [f"forecast/MASE/{model}" for model in settings.models]
+        with Run.open(self.runs, name, settings_of(self), metrics=tags) as run:
             table = benchmark.compare(
                 series, self.horizon, run, self.models or None, self.lookback, self.max_epochs, self.seed, self.device,
                 self.origins,
@@ -67,37 +82,36 @@ class Forecast(Command):
 
 
 @dataclass(kw_only=True)
-class DataList(Command):
+class DataList(Shared):
     """List the named series: what they are, how often they are sampled, under which licence."""
 
     def __call__(self) -> None:
+        from forecasting.anomaly.datasets import NAMED
         from forecasting.datasets import SERIES
+        from lab.data import place
 
         rows = [
             [name, entry.frequency, "embedded" if entry.embedded else "download", entry.licence, entry.description]
-            for name, entry in SERIES.items()
+            for name, entry in (SERIES | NAMED).items()
         ]
         columns = ["name", "step", "where", "licence", "what"]
         self.show("Named series", columns, rows)
-        if self.json:
-            import json
-
-            print(json.dumps({"series": [dict(zip(columns, row, strict=True)) for row in rows]}))
+        self.done({"series": [dict(zip(columns, row, strict=True)) for row in rows]}, place())
 
 
 @dataclass(kw_only=True)
-class DataFetch(Command):
+class DataFetch(Shared):
     """Fetch a named series' file, once, checking its sha256; LAB_DATA names a folder to take it from instead."""
 
     series: tyro.conf.Positional[str]
     """A name from `lab data list`."""
 
     def __call__(self) -> None:
+        from forecasting.anomaly.datasets import NAMED
         from forecasting.datasets import entry
         from lab.data import locate
-        from lab.errors import InputError
 
-        found = entry(self.series)
+        found = NAMED.get(self.series) or entry(self.series)
         if found.file is None:
             raise InputError(f"{self.series} comes with the lab; there is nothing to fetch")
         path = locate(found.file)

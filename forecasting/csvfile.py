@@ -5,6 +5,8 @@ import csv
 import gzip
 import io
 import math
+import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
 TIME_NAMES = {"time", "timestamp", "date", "datetime", "ds", "ts", "day", "month", "hour", "week"}
 # (days between stamps, the calendar's own period): such stamps are unevenly spaced, so the series gets periods
 CALENDAR = ((28, 31, "M"), (90, 92, "Q"), (365, 366, "Y"))
+HUGE = 1e150  # the squares of larger values, and so their standard deviation, are beyond float64
 LARGEST = 20  # times the rows that a file may grow to when its gaps are filled; more means a stamp is wrong
 
 
@@ -88,8 +91,10 @@ def _table(path: Path) -> Table:
     try:
         with _open(path) as stream:
             text = stream.read()
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError):
+    except UnicodeDecodeError:
         raise InputError(f"{path} is not text in UTF-8; save it as a CSV in UTF-8") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is a damaged gzip file ({error}); pack or fetch it again") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from None
     if not text.strip():
@@ -194,6 +199,8 @@ def _numbers(table: Table, column: str) -> np.ndarray:
             raise InputError(
                 f"{table.at(row, column)}: {text!r} is not finite; write a number, or leave it empty and give --fill"
             )
+        if abs(values[row]) > HUGE:
+            raise InputError(f"{table.at(row, column)}: {text!r} is too large to square; give it in a larger unit")
     if np.isnan(values).all():
         raise InputError(f"{table.at(0, column)}: the column holds no number at all; name another with --target")
     return values
@@ -212,7 +219,12 @@ def _stamps(table: Table, column: str, time_format: str | None) -> pd.DatetimeIn
     numbers = next(
         (row for row, text in enumerate(texts) if form == "ISO8601" and _is_number(text) and len(text) != 4), None
     )
-    stamps = pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce", utc=offsets)
+    try:
+        stamps = pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce", utc=offsets)
+    except (ValueError, re.error) as error:
+        raise InputError(
+            f"{table.path}: --time-format {form!r} cannot be used ({error}); write it as strptime's, %d/%m/%Y %H:%M"
+        ) from None
     bad = np.flatnonzero(stamps.isna().to_numpy())
     wrong = min([int(row) for row in bad[:1]] + ([] if numbers is None else [numbers]), default=None)
     if wrong is not None:

@@ -38,13 +38,13 @@ def split(case: Case, train_end: float | None = None) -> int:
     length = len(case.series)
     if train_end is None:
         return case.train_end if case.train_end is not None else length // 2
-    position = int(train_end * length) if 0 < train_end < 1 else int(train_end)
-    if not 0 < position < length or (train_end >= 1 and train_end != position):
+    position = int(train_end * length) if 0 < train_end < 1 else train_end
+    if not 0 < position < length or position != int(position):  # NaN is not above 0
         raise InputError(
             f"--train-end {train_end:g} does not split the series of {length} samples; "
             f"give a position from 1 to {length - 1} or a share such as 0.5"
         )
-    return position
+    return int(position)
 
 
 def detect(case: Case, run: Run, detector: MaskedDetector, train_end: float | None = None) -> Detection:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from forecasting.commands import check_seed, settings_of
 from lab.command import Command
+from lab.errors import InputError
 
 if TYPE_CHECKING:
     from forecasting.anomaly.bench import Detection
@@ -17,6 +19,7 @@ METRICS = (
     "anomaly/intervals", "anomaly/top_score", "anomaly/threshold", "anomaly/hit", "anomaly/average_precision",
     "anomaly/validity",
 )  # fmt: skip
+SAMPLES = 1000  # most draws: each is kept, scored and written
 
 
 @dataclass(kw_only=True)
@@ -46,18 +49,18 @@ class _Anomaly(Command):
 
     def _open(self, command: str, interval: tuple[int, int] | None = None) -> "tuple[Case, Run]":
         """The series, checked, and a run to write to; wrong input leaves no run behind."""
+        check_seed(self.seed)
         from forecasting.anomaly import bench, counterfactual, datasets
         from lab.device import choose
-        from lab.run import Run
+        from lab.run import Run, slug
 
         case = datasets.load(self.series, self.target, self.time, self.fill, seed=self.seed)
         self._detector().check(bench.split(case, self.train_end))
         choose(self.device)
         if interval:
             counterfactual.check(len(case.series), *interval, 1, self.period or 1)
-        config = {key: value for key, value in vars(self).items() if key not in ("runs", "name", "json")}
-        name = self.name or f"{command}-{Path(case.name).name}"
-        return case, Run.open(self.runs, name, config, metrics=METRICS)
+        name = self.name or slug(f"{command}-{Path(case.name).name}")
+        return case, Run.open(self.runs, name, settings_of(self), metrics=METRICS)
 
     def _detector(self) -> Any:
         from forecasting.anomaly.detectors import MaskedDetector
@@ -76,7 +79,6 @@ class Detect(_Anomaly):
 
     def __call__(self) -> None:
         from forecasting.anomaly import bench
-        from lab.errors import InputError
 
         if self.top < 1:
             raise InputError(f"--top is {self.top}; give at least 1")
@@ -110,13 +112,12 @@ class Explain(_Anomaly):
 
     def __call__(self) -> None:
         from forecasting.anomaly import bench
-        from lab.errors import InputError
 
         if (self.start is None) != (self.end is None):
             raise InputError("--start and --end go together; give both, or neither for the strongest anomaly")
         interval = None if self.start is None or self.end is None else (self.start, self.end)
-        if self.samples < 1:
-            raise InputError(f"--samples is {self.samples}; give at least 1")
+        if not 1 <= self.samples <= SAMPLES:
+            raise InputError(f"--samples is {self.samples}; give at least 1 and at most {SAMPLES}")
         case, run = self._open("explain", interval)
         with run:
             found = bench.detect(case, run, self._detector(), self.train_end)

@@ -5,10 +5,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from forecasting.datasets import Entry
 from lab.errors import unknown
 
 ECG_RATE = 360  # samples a second of the MIT-BIH arrhythmia database
-NAMED = ("mitdb", "web-traffic-anomaly")
+NAMED = {
+    "mitdb": Entry(
+        "20.8 s of an ECG with one early beat (MIT-BIH; from sktime); for lab detect and explain", "1/360 s", "ODC-By",
+    ),
+    "web-traffic-anomaly": Entry(
+        "Page views an hour, twelve weeks with one outage, generated; for lab detect and explain", "1 h", "MIT",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

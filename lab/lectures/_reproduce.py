@@ -106,7 +106,7 @@ def reproduce(
             budget=outcome.budget,
             code=code,
         )
-    return Result(claim, findings, verdict, seconds, outcome.budget, root / folder)
+        return Result(claim, findings, verdict, seconds, outcome.budget, run.path)
 
 
 def reproduce_each(
@@ -152,9 +152,9 @@ def newest(id: str, runs: Path) -> Verdict | None:
     Where its defaults have changed since, the later runs lie in reproduce-ID-2 and so on.
     """
     folders = (path for path in runs.glob(f"reproduce-{id}*") if re.fullmatch(rf"reproduce-{id}(-\d+)?", path.name))
-    found = [path / "result.json" for path in folders if (path / "result.json").exists()]
+    found = [path / "result.json" for path in folders if _read(path / "result.json").get("verdict") in [*Verdict]]
     last = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-    return Verdict(json.loads(last.read_text())["verdict"]) if last else None
+    return Verdict(_read(last)["verdict"]) if last else None
 
 
 def _line(error: Exception) -> str:
@@ -177,24 +177,34 @@ def _name(id: str, settings: Any, quick: bool) -> str:
 
 
 def _folder(root: Path, name: str, config: Mapping[str, Any]) -> str:
-    """The run's folder: that of the same settings if there is one, else the first free of NAME, NAME-2, NAME-3, ..."""
-    number, folder = 1, name
-    while (saved := root / folder / "config.json").exists() and json.loads(saved.read_text()) != config:
-        number += 1
-        folder = f"{name}-{number}"
-    return folder
+    """The run's folder out of NAME, NAME-2, ...: that of the same settings if there is one, else one that a run left
+    before it wrote any, else the first that is free.
+    """
+    taken: list[str] = []
+    while (root / (folder := f"{name}-{len(taken) + 1}" if taken else name)).exists():
+        taken.append(folder)
+    same = [each for each in taken if _read(root / each / "config.json") == config]
+    unused = [each for each in taken if (root / each).is_dir() and not (root / each / "config.json").exists()]
+    return [folder, *unused, *same][-1]
 
 
 def _kept(path: Path, claim: Claim, code: str) -> Result | None:
     """The finished result in `path`, if the same source measured it."""
-    if not (path / "result.json").exists():
-        return None
-    saved = json.loads((path / "result.json").read_text())
+    saved = _read(path / "result.json")
     if saved.get("code") != code:
         return None
     findings = tuple(map(Finding.from_json, saved["findings"]))
     seconds = saved["metrics"]["time/seconds"]
     return Result(claim, findings, Verdict(saved["verdict"]), seconds, saved["budget"], path, kept=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in `path`; empty where there is none or it is damaged: then nothing was finished there."""
+    try:
+        saved = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return saved if isinstance(saved, dict) else {}
 
 
 def _plain(settings: Any) -> dict[str, Any]:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Reproduce(Command):
-    """Test a lecture's claim, or a whole section of them; without an ID, list them."""
+    """Test a lecture's claim, several, or a whole section of them; without an ID, list them."""
 
-    id: Annotated[str, tyro.conf.Positional] = ""
-    """The experiment, such as perceptron-xor."""
+    ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[ID ...]")] = ()
+    """The experiments, such as perceptron-xor."""
     section: str = ""
     """All experiments of a section: core, foundations, optimisation, ..."""
     all: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -37,20 +37,22 @@ class Reproduce(Command):
     def __call__(self) -> None:
         from lab.lectures import ids, reproduce
 
-        if sum([bool(self.id), bool(self.section), self.all]) > 1:
-            raise InputError("give one of: an experiment's ID, --section, --all")
+        if sum([bool(self.ids), bool(self.section), self.all]) > 1:
+            raise InputError("give one of: IDs of experiments, --section, --all")
+        chosen = list(dict.fromkeys(self.ids)) or (ids(self.section) if self.section or self.all else [])
+        if self.name and len(self.ids) != 1:
+            raise InputError("--name names one run; give it with one experiment")
         overrides = dict(map(_pair, self.settings))
-        if self.id:
-            result = reproduce(
-                self.id, overrides, quick=self.quick, seeds=self.seeds, runs=self.runs, name=self.name, force=self.force
-            )
-            self._tell(result)
-        elif self.section or self.all:
-            if self.name:
-                raise InputError("--name names one run; give it with one experiment")
-            self._several(ids(self.section), overrides)
-        else:
+        if not chosen:
             self._list()
+        elif len(self.ids) == 1:
+            result = reproduce(
+                chosen[0], overrides, quick=self.quick, seeds=self.seeds, runs=self.runs, name=self.name,
+                force=self.force,
+            )  # fmt: skip
+            self._tell(result)
+        else:
+            self._several(chosen, overrides)
 
     def _tell(self, result: "Result") -> None:
         """The claim, what was measured, and the verdict."""

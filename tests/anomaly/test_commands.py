@@ -1,6 +1,7 @@
 """`lab detect` and `lab explain` end to end on a CSV: files, JSON, and one line for every wrong input."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,10 @@ from lab import cli
 from lab.errors import InputError
 
 from .conftest import waves
+
+
+def refuse(word):
+    raise ValueError(f"{word} is not JSON")
 
 
 @pytest.fixture
@@ -33,7 +38,8 @@ def csv(tmp_path):
 
 def test_detect_writes_the_anomalies(lab, csv, tmp_path, capsys):
     assert lab(["detect", csv, "--epochs", "5", "--runs", str(tmp_path), "--json"]) == 0
-    printed = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert not {"runs", "name", "json"} & json.loads((tmp_path / "detect-views/config.json").read_text()).keys()
     run = tmp_path / "detect-views"
     table = pd.read_csv(run / "anomalies.csv")
     assert list(table.columns) == ["start", "end", "from", "to", "peak"]
@@ -81,6 +87,14 @@ def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
         (["explain", "mitdb", "--start", "7000", "--end", "8000"], "not inside the series of 7500 samples"),
         (["explain", "mitdb", "--start", "0", "--end", "7500"], "less than one period"),
         (["explain", "mitdb", "--samples", "0"], "--samples is 0"),
+        (["explain", "mitdb", "--samples", "1000000000"], "--samples is 1000000000"),
+        (["detect", "mitdb", "--epochs", "0"], "max_epochs is 0; give at least 1"),
+        (["detect", "mitdb", "--quantile", "1"], "quantile is 1.0; give one from 0.5 to below 1"),
+        (["detect", "mitdb", "--quantile", "nan"], "quantile is nan"),
+        (["detect", "mitdb", "--period", "0"], "period is 0; give at least 2"),
+        (["detect", "mitdb", "--window", "-3"], "window is -3; give at least 2"),
+        (["detect", "mitdb", "--train-end", "nan"], "--train-end nan does not split"),
+        (["detect", "mitdb", "--train-end", "inf"], "--train-end inf does not split"),
         (["detect", "mitdb", "--device", "abacus"], "device 'abacus'"),
     ],
 )
@@ -89,6 +103,13 @@ def test_wrong_input_is_one_line_and_leaves_no_run(lab, words, says, tmp_path, c
     complaint = capsys.readouterr().err
     assert says in complaint and complaint.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_name_with_spaces_names_a_run(lab, csv, tmp_path):
+    spaced = tmp_path / "my views.csv"
+    spaced.write_text(Path(csv).read_text())
+    assert lab(["detect", str(spaced), "--epochs", "1", "--runs", str(tmp_path)]) == 0
+    assert (tmp_path / "detect-my-views" / "result.json").exists()
 
 
 def test_the_split():

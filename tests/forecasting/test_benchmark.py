@@ -14,10 +14,19 @@ from sktime.performance_metrics.forecasting import MeanAbsoluteScaledError, mean
 from forecasting import benchmark
 from forecasting.commands import Forecast
 from forecasting.datasets import load, web_traffic
+from lab import cli
 from lab.errors import InputError
 from lab.run import Run
 
 SIMPLE = ("seasonal-naive", "linear")
+
+
+def hourly(values: np.ndarray) -> pd.Series:
+    return pd.Series(values, pd.date_range("2024-01-01", periods=len(values), freq="h", name="time"), name="views")
+
+
+def refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
 
 
 def test_measures_are_sktimes():
@@ -89,12 +98,71 @@ def test_no_model_sees_what_comes_after_its_origin(tmp_path):
         ({"models": ("lstn",)}, "unknown model 'lstn'; did you mean lstm"),
         ({"models": ("weekly-naive",)}, "weekly-naive"),
         ({"horizon": 100}, r"144 rows are fewer than lookback \d+ \+ horizon 100"),
+        ({"horizon": 4, "models": ("weekly-naive",), "origins": 30}, "weekly-naive"),
         ({"lookback": 130}, r"fewer than lookback 130 \+ horizon 12"),
     ],
 )
 def test_wrong_settings(options, part):
     with pytest.raises(InputError, match=part):
         benchmark.settle(load("airline"), **{"horizon": 12, **options})
+
+
+def test_the_season_must_fit_into_what_the_first_fit_sees(tmp_path):
+    """Of 100 rows the first fit sees 12: half a day gives no MASE with a day as the season."""
+    longer = hourly(np.random.default_rng(0).normal(10, 1, 170))
+    series = longer.iloc[:100]
+    assert benchmark.settle(series, 4, SIMPLE, origins=22).season == 1
+    assert benchmark.settle(series, 4, SIMPLE, origins=7).season == 24
+    # 90 rows: three days, but not a day and the horizon, which seasonal-naive needs
+    assert benchmark.settle(longer, 80, SIMPLE, lookback=1, origins=1).season == 1
+    with Run.open(tmp_path, "run", {}) as run:
+        assert np.isfinite(benchmark.compare(series, 4, run, SIMPLE, origins=22)["MASE"]).all()
+    with pytest.raises(InputError, match="'weekly-naive' needs 172 rows before the first origin, 'views' has 12"):
+        benchmark.settle(series, 4, ("weekly-naive",), origins=22)
+
+
+def test_seasonal_naive_is_always_there():
+    assert benchmark.settle(load("airline"), 12, ("linear",)).models == ("seasonal-naive", "linear")
+    assert benchmark.settle(load("airline"), 12, ("linear", "seasonal-naive")).models == ("seasonal-naive", "linear")
+
+
+def test_values_too_large_to_scale_are_refused():
+    with pytest.raises(InputError, match=r"series 'views' has .* too large to square"):
+        benchmark.settle(hourly(np.linspace(1, 2, 200) * 1e306), 4)
+
+
+def test_a_constant_series_has_no_mase_and_that_is_said(tmp_path, lab_command):
+    lines = [f"{time},5" for time in pd.date_range("2024-01-01", periods=100, freq="h")]
+    (tmp_path / "my flat data.csv").write_text("\n".join(["time,views", *lines]))
+    done = lab_command(
+        "forecast", "my flat data.csv", "--horizon", "4", "--models", "linear", "--runs", "runs", "--json"
+    )
+    shown = json.loads(done.stdout, parse_constant=refuse)
+    assert [(row["model"], row["MASE"], row["MAE"]) for row in shown["models"]] == [
+        ("seasonal-naive", None, 0), ("linear", None, 0),
+    ]  # fmt: skip
+    assert shown["result"] == "runs/forecast-my-flat-data"
+    assert "lab: warning: series 'views' repeats itself exactly before an origin, so MASE has no scale" in done.stderr
+    json.loads((tmp_path / "runs/forecast-my-flat-data/result.json").read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999999"])
+@pytest.mark.parametrize("command", ["forecast", "detect", "explain"])
+def test_a_seed_that_is_none_leaves_no_run(command, seed, tmp_path, capsys):
+    assert cli.main([command, "web-traffic", "--seed", seed, "--runs", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err == f"lab: --seed is {seed}; give a whole number from 0 to 4294967295\n"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("statsmodels") is None, reason="needs statsmodels")
+def test_a_model_that_fails_is_named(tmp_path):
+    series = hourly(np.sin(np.arange(200) / 4))
+    with (
+        Run.open(tmp_path, "run", {}) as run,
+        pytest.raises(InputError, match=r"model 'theta' fails on series 'views' .*leave it out") as error,
+    ):
+        benchmark.compare(series, 4, run, ("theta",))
+    assert "\n" not in str(error.value) and not isinstance(error.value.__cause__, InputError)
 
 
 def test_short_csv_names_file_column_and_last_row(tmp_path):
@@ -124,7 +192,9 @@ def test_statistical_models(tmp_path):
 
 def test_command(tmp_path, capsys):
     Forecast(series="airline", horizon=12, models=SIMPLE, runs=tmp_path, json=True)()
-    shown = json.loads(capsys.readouterr().out)
+    shown = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    config = json.loads((tmp_path / "forecast-airline/config.json").read_text())
+    assert config["horizon"] == 12 and not {"runs", "name", "json"} & config.keys()
     assert {row["model"] for row in shown["models"]} == set(SIMPLE)
     result = json.loads((tmp_path / "forecast-airline/result.json").read_text())
     assert set(result["metrics"]) == {"forecast/MASE/seasonal-naive", "forecast/MASE/linear"}

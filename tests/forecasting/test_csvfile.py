@@ -51,6 +51,9 @@ def test_good_file(tmp_path):
         (hourly(r7="2024-01-01 05:00:00,many"), {}, ["row 7", "'views'", "'many' is not a number"]),
         (hourly(r7="2024-01-01 05:00:00,1_000"), {}, ["row 7", "is not a number", "thousands"]),
         (hourly(r7="2024-01-01 05:00:00,inf"), {}, ["row 7", "'views'", "not finite"]),
+        (hourly(r7="2024-01-01 05:00:00,-1e306"), {}, ["row 7", "'views'", "'-1e306' is too large"]),
+        (hourly(), {"time_format": "%Q"}, ["--time-format '%Q' cannot be used", "'Q' is a bad directive"]),
+        (hourly(), {"time_format": "%d%d"}, ["--time-format '%d%d' cannot be used"]),
         (hourly(r7="2024-01-01 05:00:00,"), {}, ["row 7", "'views'", "no value", "--fill"]),
         (hourly(r7="2024-01-01 04:00:00,5"), {}, ["row 7", "'time'", "twice"]),
         (hourly(r7="2024-01-01 01:30:00,5"), {}, ["row 7", "'time'", "sort the rows"]),
@@ -89,6 +92,14 @@ def test_no_such_file_and_no_text(tmp_path):
         read_csv(binary)
     with pytest.raises(InputError, match=r"unknown fill 'fill'"):
         read_csv(write(tmp_path, hourly()), fill="fill")
+
+
+@pytest.mark.parametrize("spoil", [lambda data: b"xx" + data, lambda data: data[:-9], lambda data: data[:30] + b"~~~~"])
+def test_a_damaged_gzip_is_called_that(tmp_path, spoil):
+    path = tmp_path / "views.csv.gz"
+    path.write_bytes(spoil(gzip.compress("\n".join(hourly()).encode())))
+    with pytest.raises(InputError, match=r"views\.csv\.gz is a damaged gzip file"):
+        read_csv(path)
 
 
 @pytest.mark.parametrize(("fill", "expected"), [("ffill", 3.0), ("interpolate", 4.0), ("zero", 0.0)])

@@ -1,6 +1,8 @@
 """Named series: the generator's parts, season lengths, downloads from a real server."""
 
+import gzip
 import hashlib
+import json
 import os
 import threading
 from functools import partial
@@ -158,14 +160,48 @@ def test_lab_data_comes_first_and_is_checked(tmp_path, monkeypatch):
         load("visits")
 
 
+def test_damaged_gzip_in_lab_data_is_one_line(tmp_path, monkeypatch):
+    register(monkeypatch, "http://127.0.0.1:9/never")
+    monkeypatch.setenv("LAB_DATA", str(tmp_path))
+    (tmp_path / "web").mkdir()
+    packed = bytearray(gzip.compress(CONTENT))
+    for flipped in (0, 12, len(packed) - 6):  # the magic number, the deflated text, the checksum
+        spoilt = packed.copy()
+        spoilt[flipped] ^= 0xFF
+        (tmp_path / "web/visits.csv.gz").write_bytes(spoilt)
+        with pytest.raises(InputError, match=r"web/visits\.csv\.gz is a damaged gzip file .*replace it from"):
+            load("visits")
+
+
+def test_a_cache_that_cannot_be_written_is_not_a_failed_download(server, tmp_path, monkeypatch):
+    register(monkeypatch, f"{server}/visits.csv")
+    (tmp_path / "file").write_text("")
+    for cache in (tmp_path / "file", tmp_path / "file" / "below"):
+        monkeypatch.setenv("LAB_CACHE", str(cache))
+        with pytest.raises(InputError, match=r"the cache folder .*file.* cannot be written .*LAB_CACHE"):
+            load("visits")
+
+
 def test_fetch_of_what_comes_along():
+    with pytest.raises(InputError, match="mitdb comes with the lab"):
+        DataFetch(series="mitdb")()
     with pytest.raises(InputError, match="nothing to fetch"):
         DataFetch(series="airline")()
     with pytest.raises(InputError, match="unknown series"):
         DataFetch(series="nab-taxi")()
 
 
-def test_list(capsys):
+def test_list(tmp_path, monkeypatch, capsys):
+    from forecasting.anomaly.datasets import NAMED
+
+    monkeypatch.setenv("LAB_DATA", str(tmp_path))
     DataList(json=True)()
-    assert '"web-traffic"' in capsys.readouterr().out
+    listed = json.loads(capsys.readouterr().out)
+    assert {each["name"] for each in listed["series"]} == {*SERIES, *NAMED} and listed["result"] == str(tmp_path)
+    assert all("lab detect and explain" in entry.description for entry in NAMED.values())
+    monkeypatch.delenv("LAB_DATA")
+    monkeypatch.setenv("LAB_CACHE", str(tmp_path / "cache"))
+    DataList()()
+    assert capsys.readouterr().out.splitlines()[-1] == f"Result: {tmp_path / 'cache'}"
+    assert not hasattr(DataList(), "runs")  # it writes no run
     assert datasets.entry("airline").embedded and Forecast(series="airline").horizon == 24

@@ -24,8 +24,11 @@ def test_node_minus_23():
     assert judge(outcome.findings) is Verdict.HOLDS
 
 
-def test_node_minus_23_fails_with_another_bias():
-    assert judge(run("node-minus-23", bias=30)[1].findings) is Verdict.FAILS
+def test_node_minus_23_fails_with_another_bias_and_says_so():
+    measured, outcome = run("node-minus-23", bias=30)
+    assert judge(outcome.findings) is Verdict.FAILS
+    assert measured["weighted sum +30"] == 7 and "weighted sum" not in measured
+    assert outcome.figure.axes[0].get_title(loc="left") == "The sum is 7; ReLU passes it on"
 
 
 def test_power_1000():
@@ -43,7 +46,8 @@ def test_power_1000():
 def test_power_1000_is_not_true_of_500_steps():
     _, outcome = run("power-1000", steps=500)
     assert judge(outcome.findings) is Verdict.MIXED
-    assert "1.01^1000" in failed(outcome) and "0.99^1000" in failed(outcome)
+    assert {"1.01^500", "0.99^500", "d(w^499)/dw at w = 1"} <= set(failed(outcome))
+    assert not any("1000" in finding.name or "999" in finding.name for finding in outcome.findings)
 
 
 def test_traffic():

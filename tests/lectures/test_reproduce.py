@@ -28,6 +28,10 @@ def measure(settings):
 '''
 
 
+def refuse(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
 def test_the_run_holds_result_figure_and_tensorboard_entries(tmp_path):
     result = reproduce("node-minus-23", runs=tmp_path)
     assert result.verdict is Verdict.HOLDS and result.path == tmp_path / "reproduce-node-minus-23"
@@ -102,7 +106,7 @@ def test_one_failing_experiment_stops_no_other(tmp_path, broken, capsys, monkeyp
     with pytest.raises(SystemExit) as stop:
         Reproduce(all=True, json=True, runs=tmp_path / "runs")()
     assert stop.value.code == 1
-    printed = json.loads(capsys.readouterr().out)["experiments"]
+    printed = json.loads(capsys.readouterr().out, parse_constant=refuse)["experiments"]
     assert [each["verdict"] for each in printed] == [None, None, "holds"] and printed[2]["kept"]
 
 
@@ -113,7 +117,7 @@ def test_settings_are_checked_before_anything_is_run(tmp_path):
 
 
 def test_the_command_prints_claim_figures_doubt_verdict_and_place(tmp_path, capsys):
-    Reproduce(id="node-minus-23", runs=tmp_path)()
+    Reproduce(ids=("node-minus-23",), runs=tmp_path)()
     out = capsys.readouterr().out
     for text in ("L1", "right-most node", '"8 × -4 + 3 × -1 + 6 × 2 = -23"', "-23", "yes", "Doubt", "Budget"):
         assert text in out
@@ -122,15 +126,18 @@ def test_the_command_prints_claim_figures_doubt_verdict_and_place(tmp_path, caps
 
 
 def test_the_command_prints_one_json_object(tmp_path, capsys):
-    Reproduce(id="node-minus-23", settings=("bias=1",), runs=tmp_path, json=True)()
-    one = json.loads(capsys.readouterr().out)
-    assert (one["id"], one["verdict"], one["measured"]["weighted sum"]) == ("node-minus-23", "mixed", -22)
+    Reproduce(ids=("node-minus-23",), settings=("bias=1",), runs=tmp_path, json=True)()
+    one = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert (one["id"], one["verdict"], one["measured"]["weighted sum +1"]) == ("node-minus-23", "mixed", -22)
     assert one["seconds"] >= 0 and one["result"].startswith(str(tmp_path))
     Reproduce(section="optimisation", runs=tmp_path, json=True)()
-    several = json.loads(capsys.readouterr().out)
+    several = json.loads(capsys.readouterr().out, parse_constant=refuse)
     assert "power-1000" in [each["id"] for each in several["experiments"]]
     Reproduce(runs=tmp_path, json=True)()
-    listed = {each["id"]: each["verdict"] for each in json.loads(capsys.readouterr().out)["experiments"]}
+    listed = {
+        each["id"]: each["verdict"]
+        for each in json.loads(capsys.readouterr().out, parse_constant=refuse)["experiments"]
+    }
     # what was measured with other settings is not the verdict
     assert listed["power-1000"] == "holds" and listed["node-minus-23"] is None
 
@@ -138,13 +145,14 @@ def test_the_command_prints_one_json_object(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"id": "node-minus-32"}, "unknown experiment 'node-minus-32'; did you mean node-minus-23"),
+        ({"ids": ("node-minus-32",)}, "unknown experiment 'node-minus-32'; did you mean node-minus-23"),
         ({"section": "cor"}, "unknown section 'cor'; did you mean core"),
-        ({"id": "node-minus-23", "all": True}, "give one of"),
+        ({"ids": ("node-minus-23",), "all": True}, "give one of"),
         ({"all": True, "name": "x"}, "--name names one run"),
-        ({"id": "node-minus-23", "settings": ("bias",)}, "--set bias is not NAME=VALUE"),
+        ({"ids": ("node-minus-23", "power-1000"), "name": "x"}, "--name names one run"),
+        ({"ids": ("node-minus-23",), "settings": ("bias",)}, "--set bias is not NAME=VALUE"),
         (
-            {"id": "node-minus-23", "settings": ("bias=x",)},
+            {"ids": ("node-minus-23",), "settings": ("bias=x",)},
             "setting bias=x is not a number; give a number from -1000 to",
         ),
     ],
@@ -164,5 +172,59 @@ def test_the_newest_verdict_is_told_where_defaults_have_changed(tmp_path):
     assert _reproduce.newest("node-minus-23", tmp_path) is None
 
 
-def test_tag_metrics_are_known_from_the_start():
+def test_every_verdict_has_a_score():
     assert set(_reproduce.SCORES) == set(Verdict)
+
+
+def test_tensorboard_knows_the_metrics_from_the_start(tmp_path, broken):
+    """An experiment that breaks down never reports them; HParams lists them all the same."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    list(reproduce_each(["broken"], runs=tmp_path / "runs"))
+    events = EventAccumulator(str(tmp_path / "runs" / "reproduce-broken")).Reload()
+    content = events.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
+    infos = metadata.parse_experiment_plugin_data(content).metric_infos
+    assert {info.name.tag for info in infos} == set(_reproduce.METRICS)
+
+
+def test_a_damaged_result_is_measured_again(tmp_path):
+    first = reproduce("node-minus-23", runs=tmp_path)
+    for damage in ("{", "[]", "{}"):
+        (first.path / "result.json").write_text(damage)
+        assert _reproduce.newest("node-minus-23", tmp_path) is None
+        again = reproduce("node-minus-23", runs=tmp_path)
+        assert (again.kept, again.path, again.verdict) == (False, first.path, Verdict.HOLDS)
+    (first.path / "config.json").write_text("{")
+    assert reproduce("node-minus-23", runs=tmp_path).path == tmp_path / "reproduce-node-minus-23-2"
+
+
+def test_the_place_told_is_the_place_written_to(tmp_path):
+    """A folder of that name with nothing in it, as a run leaves that was killed at once."""
+    (tmp_path / "reproduce-node-minus-23").mkdir(parents=True)
+    first = reproduce("node-minus-23", runs=tmp_path)
+    assert json.loads((first.path / "result.json").read_text())["verdict"] == "holds"
+    assert reproduce("node-minus-23", runs=tmp_path).kept
+    (tmp_path / "mine").write_text("a file")
+    assert reproduce("node-minus-23", runs=tmp_path, name="mine").path == tmp_path / "mine-2"
+
+
+def test_several_experiments_are_run_with_one_table(tmp_path, capsys):
+    Reproduce(ids=("power-1000", "node-minus-23", "power-1000"), runs=tmp_path)()
+    out = capsys.readouterr().out
+    assert "power-1000" in out and "node-minus-23" in out and "Says:" not in out
+    assert out.splitlines()[-1] == f"Result: {tmp_path}"
+    Reproduce(ids=("power-1000", "node-minus-23"), runs=tmp_path, json=True)()
+    told = json.loads(capsys.readouterr().out, parse_constant=refuse)["experiments"]
+    assert [(each["id"], each["kept"]) for each in told] == [("power-1000", True), ("node-minus-23", True)]
+    with pytest.raises(InputError, match="unknown experiment 'nod'"):
+        Reproduce(ids=("power-1000", "nod"), runs=tmp_path / "other")()
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_command_line_takes_several_ids(tmp_path, lab_command):
+    done = lab_command("reproduce", "power-1000", "node-minus-23", "--runs", "runs")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "reproduce-node-minus-23", "reproduce-power-1000",
+    ]  # fmt: skip

@@ -29,13 +29,14 @@ def measure(settings: Settings) -> Outcome:
     x, w = torch.tensor(INPUTS, dtype=torch.float64), torch.tensor(WEIGHTS, dtype=torch.float64)
     total = w @ x + settings.bias
     values = {
-        "weighted sum": total.item(),
+        "sum": total.item(),
         "ReLU": torch.relu(total).item(),
         "perceptron": float(total > 0),  # L1: 1 if the sum is above 0, else 0
         "sigmoid": torch.sigmoid(total).item(),
     }
+    bias = f" {settings.bias:+g}" if settings.bias else ""
     findings = [
-        check("weighted sum", values["weighted sum"], "== -23"),
+        check(f"weighted sum{bias}", values["sum"], "== -23"),
         check("after ReLU", values["ReLU"], "== 0"),
         check("after the perceptron's step", values["perceptron"], "== 0"),
         check("after a sigmoid", values["sigmoid"], "== 1.026188e-10 +- 1e-16"),
@@ -57,7 +58,7 @@ def picture(values: dict[str, float]):
             1.9, y + (node[1] - y) * 0.45, f"× {w:g}", ha="center", va="center", fontsize=17, fontweight="bold",
             color=ORANGE if w > 0 else VERMILION, bbox={"fc": "white", "ec": "none", "pad": 2},
         )  # fmt: skip
-    total = values["weighted sum"]
+    total = values["sum"]
     panel.text(*node, f"{total:g}", ha="center", va="center", fontsize=26, bbox=_bubble(VERMILION), color="white")
     leaves = [
         ("no activation", total),
@@ -72,7 +73,8 @@ def picture(values: dict[str, float]):
         panel.text(
             8.5, y, shown, va="center", fontsize=18, color=VERMILION if value == total else GREEN, fontweight="bold"
         )
-    title = f"The sum is {total:g}; only without an activation is that the node's value"
+    passed = "ReLU passes it on" if total >= 0 else "only without an activation is that the node's value"
+    title = f"The sum is {total:g}; {passed}"
     panel.set_title(title, loc="left", fontsize=16, fontweight="bold")
     return figure
 
