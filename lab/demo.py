@@ -35,8 +35,7 @@ PARTS = {
         "explain web-traffic-anomaly",
     ],
     "Lectures: five claims tested": [
-        f"reproduce {id}"
-        for id in ("node-minus-23", "power-1000", "perceptron-xor", "sin-x-four-nets", "traffic-500-plus-x1")
+        "reproduce node-minus-23 power-1000 perceptron-xor sin-x-four-nets traffic-500-plus-x1"
     ],
 }
 MARK = ".tour"  # in the folder of a tour, which the next tour may replace
