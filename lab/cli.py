@@ -81,10 +81,11 @@ def parse(words: Sequence[str]) -> Any:
 def _one_line(complaint: str, command: str) -> str:
     """tyro's boxed complaint as one line: what is wrong, and the options it holds for near.
 
-    The box has a title in its frame, then what is wrong, perhaps over several lines, then rules and hints.
+    The box (of ASCII characters where the terminal has no others) has a title in its frame, then what is wrong, perhaps
+    over several lines, then rules and hints.
     """
-    body = [line.strip("│ ") for line in complaint.splitlines() if line.startswith("│")]
-    first = next((number for number, line in enumerate(body) if set(line) == {"─"}), len(body))
+    body = [line.strip("│| ") for line in complaint.splitlines() if line.startswith(("│", "|"))]
+    first = next((number for number, line in enumerate(body) if set(line) in ({"─"}, {"-"})), len(body))
     what = " ".join(" ".join(body[:first]).split())
     near = [line.split()[0] for line in body[first:] if re.match(r"--[\w-]+", line)]
     hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if what.startswith("Unrecognized") and near else ""

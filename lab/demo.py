@@ -30,7 +30,7 @@ PARTS = {
     ],
     "Web traffic: CNN, LSTM and Transformer against simple models": ["forecast web-traffic --horizon 24"],
     "Airline passengers: the same on 144 months": ["forecast airline --horizon 12"],
-    "ECG and web traffic: an anomaly found in each, and what would have been normal": [
+    "ECG and web traffic: anomalies, and what would have been normal": [
         "explain mitdb",
         "explain web-traffic-anomaly",
     ],

@@ -26,8 +26,16 @@ from lab import cli
         (["evaluate"], "RUN"),
     ],
 )
-def test_wrong_words_get_one_line_and_exit_code_2(refused, words, near):
-    assert near in refused(*words)
+def test_wrong_words_get_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, words, near):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and len(shown.err.splitlines()) == 1
+    assert near in shown.err and not list(tmp_path.iterdir())
+
+
+def test_the_command_itself_refuses_without_a_traceback(refused):
+    assert "did you mean web-traffic" in refused("forecast", "web-trafic")
 
 
 def test_every_command_explains_itself(capsys):
