@@ -81,13 +81,20 @@ def parse(words: Sequence[str]) -> Any:
 def _one_line(complaint: str, command: str) -> str:
     """tyro's boxed complaint as one line: what is wrong, and the options it holds for near.
 
-    The box (of ASCII characters where the terminal has no others) has a title in its frame, then what is wrong, perhaps
-    over several lines, then rules and hints.
+    The box has a title, in its frame or, where the terminal has ASCII only, above a rule; then what is wrong, perhaps
+    over several lines; then, behind rules, hints.
     """
-    body = [line.strip("│| ") for line in complaint.splitlines() if line.startswith(("│", "|"))]
-    first = next((number for number, line in enumerate(body) if set(line) in ({"─"}, {"-"})), len(body))
-    what = " ".join(" ".join(body[:first]).split())
-    near = [line.split()[0] for line in body[first:] if re.match(r"--[\w-]+", line)]
+    blocks: list[list[str]] = [[]]
+    for line in complaint.splitlines():
+        text = line.strip(" │")
+        if line.startswith(("╭", "╰")) or set(text) <= {"─", "-"}:
+            blocks.append([])
+        else:
+            blocks[-1].append(text)
+    blocks = [block for block in blocks if block]
+    body, *hints = blocks if "╭" in complaint else blocks[1:]
+    what = " ".join(" ".join(body).split())
+    near = [line.split()[0] for block in hints for line in block if re.match(r"--[\w-]+", line)]
     hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if what.startswith("Unrecognized") and near else ""
     return f"{what[:1].lower()}{what[1:].rstrip('.')}; {hint}see {command} --help"
 
@@ -103,6 +110,9 @@ def overview(commands: dict[str, Any], path: Sequence[str]) -> str:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for wrong input, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows a question mark
+            stream.reconfigure(errors="replace")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=Notice)
