@@ -66,21 +66,6 @@ def learning_curve(
     return figure
 
 
-def bars(values: Mapping[str, float], title: str, x: str) -> Figure:
-    """Named values as horizontal bars, in the family's colours."""
-    figure, axes = canvas(height=0.9 + 0.5 * len(values))
-    panel = axes[0, 0]
-    names = list(values)[::-1]
-    panel.barh(names, [values[name] for name in names], color=[COLOURS.get(name, SKY) for name in names])
-    for name in names:
-        panel.text(values[name], name, f" {values[name]:.3g}", va="center", fontsize=11)
-    label(panel, title, x)
-    return figure
-
-
-# --- forecasting ----------------------------------------------------------------------------------------------------
-
-
 def forecast_comparison(
     history: "pd.Series", truth: "pd.Series", forecasts: Mapping[str, Sequence[float]], scores: Mapping[str, float],
     unit: str, origins: int,

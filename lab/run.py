@@ -196,14 +196,6 @@ class Run:
         self.close()
 
 
-def load_state(path: Path) -> tuple[int, Any]:
-    """(step, state) of the newest intact checkpoint of the run in `path`. Raises InputError if it has none."""
-    found = checkpoint.load_newest(path / "checkpoints")
-    if found is None:
-        raise InputError(f"run {path} has no intact checkpoint; train it first")
-    return found[0], found[1]["state"]
-
-
 def metadata(seed: Any) -> dict[str, Any]:
     """What is needed to make the run again: versions, hardware, git commit, command, seed."""
     from lab.device import hardware

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -38,10 +37,10 @@ def refused(lab_command):
     return call
 
 
-@pytest.fixture
-def data_folder() -> Path:
-    if not os.environ.get("LAB_DATA"):
-        pytest.skip(
-            "needs the downloaded series: set LAB_DATA to their folder (lab data list says where they come from)"
-        )
-    return Path(os.environ["LAB_DATA"])
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks in tests are small: a second thread only costs."""
+    from lab import device
+
+    with device.threads(1):
+        yield

@@ -12,8 +12,7 @@ logistics after Salimans et al. 2017 (PixelCNN++), here continuous. Values are s
 resolution, not native samples.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,22 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lab import device as devices
+
 _BATCH = 24  # crops an update
 _CROPS_AT_ONCE = 64  # crops a forward pass when scoring: bounds the memory
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Arithmetic on one core: layers this small gain nothing from two and lose a hundredfold where cores are shared.
-
-    It also makes the numbers the same whatever the number of cores.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)
@@ -198,7 +185,7 @@ def loss(network: MaskedNetwork, series: Tensor, masks: Masks, noise: Tensor | N
     return (surprise.sum(1) / hidden.sum(1).clamp(min=1)).mean()
 
 
-@one_thread()
+@devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine
 def train(
     values: np.ndarray,
     held_out: np.ndarray,
@@ -250,7 +237,7 @@ def train(
     return network.eval(), history
 
 
-@one_thread()
+@devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine
 @torch.no_grad()
 def surprise(network: MaskedNetwork, values: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
     """Mean -log p a step, in nats, of each window [start, start + width) of `values` (n,) given only what is around it.
@@ -274,7 +261,7 @@ def surprise(network: MaskedNetwork, values: np.ndarray, starts: np.ndarray, wid
     return np.concatenate(means)
 
 
-@one_thread()
+@devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine
 @torch.no_grad()
 def sample(network: MaskedNetwork, values: np.ndarray, first: int, last: int, count: int, seed: int) -> np.ndarray:
     """`count` draws of the steps [first, last) of `values` (n,) given all other steps; (count, last - first).

@@ -221,11 +221,8 @@ def _calm() -> Iterator[None]:
     """
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    from lab import device
+
+    with device.threads(1), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

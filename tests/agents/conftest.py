@@ -5,7 +5,6 @@ from dataclasses import replace
 import gymnasium
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 
 from agents.config import preset
@@ -38,14 +37,6 @@ class Line(gymnasium.Env):
 
 gymnasium.register("test/Line-v0", Line)
 gymnasium.register("test/LimitedLine-v0", Line, kwargs={"truncated": True})
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

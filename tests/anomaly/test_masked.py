@@ -5,6 +5,7 @@ import torch
 from scipy import integrate, stats
 
 from forecasting.anomaly import masked
+from lab import device
 
 SHAPE = masked.Shape(window=6, context=8, lags=(4, 10))
 
@@ -83,6 +84,6 @@ def test_the_network_reaches_its_whole_context():
 
 def test_threads_are_given_back():
     before = torch.get_num_threads()
-    with masked.one_thread():
+    with device.threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before

@@ -23,7 +23,7 @@ def page(tmp_path):
     for name, score in [("slow", 10.0), ("fast", 9.0)]:
         with Run.open(tmp_path / "runs", name, {"seed": 0}) as run:
             run.table("scores", pd.DataFrame({"model": ["a", "b", "c"], "MASE": [score, 0.5, 30.0]}))
-            run.figure("eval/bars", plots.bars({"cnn": score}, f"{name} <wins> & more", "MASE"))
+            run.figure("eval/bars", plots.learning_curve([0, 1], [0, score], f"{name} <wins> & more", "MASE"))
             run.video("eval/film", np.zeros((3, 16, 16, 3), np.uint8))
             run.text("note", "Too short to mean **anything**.")
             run.finish({"eval/score": score})

@@ -34,7 +34,7 @@ def filled(root, name="run"):
             run.scalar("train/loss", 1 / (step + 1), step)
         run.text("note", "**short**")
         run.table("scores", pd.DataFrame({"model": ["a"], "MASE": [0.5]}))
-        run.figure("eval/curve", plots.bars({"cnn": 1.0}, "One", "x"))
+        run.figure("eval/curve", plots.learning_curve([0, 1], [0, 1], "One", "return"))
         run.video("eval/film", np.arange(12 * 32 * 32 * 3, dtype=np.uint32).astype(np.uint8).reshape(12, 32, 32, 3), 3)
         run.pr_curve("eval/pr", np.array([0, 1, 1]), np.array([0.1, 0.8, 0.6]))
         run.finish({"eval/score": 0.75})
