@@ -1,6 +1,7 @@
 """Intervals and summaries where chance plays a part: 95 %, and the same on every run."""
 
 from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -41,3 +42,82 @@ def iqm(values: np.ndarray, axis: int = -1) -> np.ndarray:
 def human_normalised(score: float, random: float, human: float) -> float:
     """100 (score - random) / (human - random): 0 is random play, 100 a human tester (Mnih et al., 2015), in percent."""
     return 100 * (score - random) / (human - random)
+
+
+# --- over the seeds of several tasks (Agarwal et al., 2021) -----------------------------------------------------------
+# Scores come as one array (runs,) per task, not all of one length perhaps: a matrix (runs, tasks) is given as its .T.
+
+Tasks = Sequence[np.ndarray | Sequence[float]] | np.ndarray
+
+
+class Estimate(NamedTuple):
+    """A figure with its 95 % interval; (-inf, inf) where a task with one run has no spread to tell."""
+
+    value: float
+    low: float
+    high: float
+
+
+# each reduces a list of (..., runs) arrays, one per task, to (...)
+AGGREGATES: dict[str, Callable[[list[np.ndarray]], np.ndarray]] = {
+    "mean": lambda tasks: np.mean([task.mean(axis=-1) for task in tasks], axis=0),
+    "median": lambda tasks: np.median([task.mean(axis=-1) for task in tasks], axis=0),
+    "iqm": lambda tasks: iqm(np.concatenate(tasks, axis=-1)),
+}
+
+
+def aggregate(scores: Tasks, by: Literal["mean", "median", "iqm"] = "iqm", draws: int = 2000) -> Estimate:
+    """One figure for several tasks, with the stratified bootstrap's percentile interval.
+
+    by: mean or median of the tasks' means, or the IQM of all runs of all tasks together (there a task of more runs
+    weighs more). Stratified: each draw takes runs anew within every task, never tasks, so the interval speaks of other
+    seeds on the same tasks.
+    """
+    tasks, reduce = _tasks(scores), AGGREGATES[by]
+    random = np.random.default_rng(0)
+    drawn = reduce([task[random.integers(len(task), size=(draws, len(task)))] for task in tasks])  # (draws,)
+    return _estimate(reduce(tasks), drawn, tasks)
+
+
+def probability_of_improvement(ours: Tasks, theirs: Tasks, draws: int = 2000) -> Estimate:
+    """How probably a run of ours scores higher than one of theirs on the same task, averaged over the tasks.
+
+    A task's share is Mann and Whitney's (1947) U over the number of pairs: a tie counts one half. The interval is the
+    stratified bootstrap's, over the runs of both. ours[i] and theirs[i] are of the same task.
+    """
+    x, y = _tasks(ours), _tasks(theirs)
+    random = np.random.default_rng(0)
+    shares, drawn = [], []
+    for a, b in zip(x, y, strict=True):
+        wins = (a[:, None] > b) + 0.5 * (a[:, None] == b)  # (runs of ours, runs of theirs)
+        shares.append(wins.mean())
+        drawn.append(((_weights(len(a), draws, random) @ wins) * _weights(len(b), draws, random)).sum(axis=1))
+    return _estimate(np.mean(shares), np.mean(drawn, axis=0), [*x, *y])
+
+
+def band(curves: np.ndarray, draws: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile-bootstrap 95 % interval of the mean curve, point by point: curves (runs, points) -> two (points,)."""
+    runs, points = curves.shape
+    if runs < 2:
+        return np.full(points, -np.inf), np.full(points, np.inf)
+    low, high = np.quantile(_weights(runs, draws, np.random.default_rng(0)) @ curves, [0.025, 0.975], axis=0)
+    return low, high
+
+
+def _weights(runs: int, draws: int, random: np.random.Generator) -> np.ndarray:
+    """Bootstrap draws as the weight of each run in the mean, (draws, runs): a product in place of many copies."""
+    return random.multinomial(runs, np.full(runs, 1 / runs), size=draws) / runs
+
+
+def _tasks(scores: Tasks) -> list[np.ndarray]:
+    tasks = [np.asarray(task, float) for task in scores]
+    if not tasks or any(task.ndim != 1 or not len(task) for task in tasks):
+        raise ValueError(f"scores must be one array of runs per task, not of shapes {[task.shape for task in tasks]}")
+    return tasks
+
+
+def _estimate(value: np.ndarray, drawn: np.ndarray, tasks: list[np.ndarray]) -> Estimate:
+    if min(map(len, tasks)) < 2:
+        return Estimate(float(value), -np.inf, np.inf)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(float(value), float(low), float(high))

@@ -1,6 +1,8 @@
+import itertools
+
 import numpy as np
 import pytest
-from scipy.stats import trim_mean
+from scipy.stats import mannwhitneyu, trim_mean
 
 from lab import stats
 
@@ -27,3 +29,99 @@ def test_bootstrap_covers_the_mean_about_as_often_as_it_says():
 def test_proportion_interval_by_the_table():
     assert stats.proportion(5, 10) == pytest.approx((0.1871, 0.8129), abs=1e-4)  # Clopper and Pearson (1934)
     assert stats.proportion(10, 10)[1] == 1
+
+
+# --- over the seeds of several tasks --------------------------------------------------------------------------------
+
+
+def test_aggregates_by_hand():
+    """Task means 1, 10, 6; of 0 2 4 6 8 10 the IQM drops one at either end."""
+    tasks = [[0, 2], [10], [4, 6, 8]]
+    assert stats.aggregate(tasks, "mean").value == pytest.approx(17 / 3)
+    assert stats.aggregate(tasks, "median").value == 6
+    assert stats.aggregate(tasks, "iqm").value == 5
+
+
+def test_iqm_of_a_matrix_is_scipys_over_all_runs_and_tasks():
+    matrix = np.random.default_rng(3).normal(size=(5, 8))  # (runs, tasks)
+    assert stats.aggregate(matrix.T).value == pytest.approx(trim_mean(matrix, 0.25, axis=None))
+
+
+def every_resample(task):
+    return [np.array(each, float) for each in itertools.product(task, repeat=len(task))]
+
+
+def assert_is_interval_of(found, values):
+    """`found` are the 2.5 % and 97.5 % points of equally likely values, but for the chance of 40,000 draws."""
+    least, most = np.quantile(values, [[0.022, 0.972], [0.028, 0.978]], method="inverted_cdf")
+    assert (least - 1e-9 <= found).all() and (found <= most + 1e-9).all()
+
+
+@pytest.mark.parametrize("by", ["mean", "median", "iqm"])
+def test_stratified_bootstrap_against_every_resample_there_is(by):
+    tasks = [[0, 1, 5, 9], [20, 26, 23]]
+    reduce = {
+        "mean": lambda a, b: (a.mean() + b.mean()) / 2,
+        "median": lambda a, b: np.median([a.mean(), b.mean()]),
+        "iqm": lambda a, b: trim_mean(np.concatenate([a, b]), 0.25),
+    }[by]
+    exact = [reduce(a, b) for a in every_resample(tasks[0]) for b in every_resample(tasks[1])]  # 256 x 27
+    assert_is_interval_of(stats.aggregate(tasks, by, draws=40_000)[1:], exact)
+
+
+def test_tasks_are_strata():
+    """Runs that agree leave no chance, however far their tasks lie apart; runs never change tasks."""
+    assert stats.aggregate([[1, 1, 1], [50, 50], [90, 90]], "mean") == (47, 47, 47)
+
+
+def test_one_run_of_a_task_has_no_spread_to_tell():
+    assert stats.aggregate([[1, 2, 3], [4]])[1:] == (-np.inf, np.inf)
+    assert stats.probability_of_improvement([[1, 2]], [[0]]) == (1, -np.inf, np.inf)
+    low, high = stats.band(np.ones((1, 4)))
+    assert low.tolist() == [-np.inf] * 4 and high.tolist() == [np.inf] * 4
+
+
+@pytest.mark.parametrize("scores", [[], [[1], []], [[[1, 2]]]])
+def test_scores_that_are_no_runs_of_tasks_are_refused(scores):
+    with pytest.raises(ValueError, match="one array of runs per task"):
+        stats.aggregate(scores)
+
+
+def test_stratified_interval_covers_the_mean_about_as_often_as_it_says():
+    random = np.random.default_rng(5)
+    truth = np.array([0.0, 10.0, 40.0])
+    intervals = [stats.aggregate(random.normal(truth, size=(12, 3)).T, "mean", draws=400) for _ in range(300)]
+    covered = np.mean([each.low <= truth.mean() <= each.high for each in intervals])
+    assert 0.88 < covered < 0.98
+
+
+def test_probability_of_improvement_by_hand():
+    """1 against 2, 3 loses twice; each 3 wins once and ties once: 3 of 6. On the second task all is won: mean 3/4."""
+    assert stats.probability_of_improvement([[1, 3, 3]], [[2, 3]]).value == 0.5
+    assert stats.probability_of_improvement([[1, 3, 3], [5, 6]], [[2, 3], [1, 2, 3]]).value == 0.75
+    assert stats.probability_of_improvement([[5, 6]], [[1, 2]]) == (1, 1, 1)
+
+
+def test_probability_of_improvement_is_mann_whitneys_u():
+    random = np.random.default_rng(6)
+    ours, theirs = random.integers(0, 9, 13), random.integers(0, 8, 11)
+    expected = mannwhitneyu(ours, theirs).statistic / (13 * 11)
+    assert stats.probability_of_improvement([ours], [theirs]).value == pytest.approx(expected)
+
+
+def test_interval_of_improvement_against_every_resample_there_is():
+    ours, theirs = [[1, 4, 6], [2, 3]], [[0, 3, 5], [1, 9]]
+    share = [
+        [(np.subtract.outer(a, b) > 0).mean() for a in every_resample(x) for b in every_resample(y)]
+        for x, y in zip(ours, theirs, strict=True)
+    ]
+    exact = [(first + second) / 2 for first in share[0] for second in share[1]]  # no ties in these
+    assert_is_interval_of(stats.probability_of_improvement(ours, theirs, draws=40_000)[1:], exact)
+
+
+def test_band_is_the_interval_of_each_point():
+    curves = np.array([[0.0, 10.0], [1.0, 30.0], [5.0, 20.0]])
+    low, high = stats.band(curves, draws=40_000)
+    for point in range(2):
+        exact = [each.mean() for each in every_resample(curves[:, point])]
+        assert_is_interval_of((low[point], high[point]), exact)
