@@ -18,7 +18,7 @@ from agents.commands import Evaluate, TrainDQN, Watch
 from forecasting.anomaly.commands import Detect, Explain
 from forecasting.commands import DataFetch, DataList, Forecast
 from lab.command import Command
-from lab.commands import Board, List, Report
+from lab.commands import Board, Compare, List, Report
 from lab.errors import InputError, Notice, unknown
 from lab.lectures.commands import Reproduce
 
@@ -35,6 +35,16 @@ class Demo(Command):
         self.done({}, page)
 
 
+@dataclass
+class CompareRuns(Compare):
+    """Compare runs: their mean curves with bands over seeds, and a table with 95 % intervals."""
+
+    def reference(self, env: str) -> tuple[float, float] | None:
+        from agents import scores
+
+        return scores.of_game(env)
+
+
 COMMANDS: dict[str, Any] = {
     "demo": Demo,
     "train": {"dqn": TrainDQN},
@@ -45,6 +55,7 @@ COMMANDS: dict[str, Any] = {
     "explain": Explain,
     "reproduce": Reproduce,
     "list": List,
+    "compare": CompareRuns,
     "report": Report,
     "board": Board,
     "data": {"list": DataList, "fetch": DataFetch},

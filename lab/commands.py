@@ -1,12 +1,13 @@
-"""The commands about the notebook itself: what runs there are, the page of them, and TensorBoard."""
+"""The commands about the notebook itself: what runs there are, how they compare, the page of them, and TensorBoard."""
 
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from lab.command import Shared
+from lab.command import Command, Shared
 from lab.errors import InputError, Notice
 from lab.jsonfile import read_json
 
@@ -35,6 +36,49 @@ class List(Shared):
             data.append({"name": name, "started": metadata["started"], "finished": done.exists(), "metrics": metrics})
         self.show(f"Runs under {self.runs}", ["run", "started", "state", "result"], rows)
         self.done({"runs": data}, self.runs)
+
+
+@dataclass
+class Compare(Command):
+    """Compare runs: their mean curves with bands over seeds, and a table with 95 % intervals."""
+
+    paths: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN ...]")] = ()
+    """Folders of runs, or of several runs each; none: all under --runs. The first one's group is the yardstick."""
+    tag: str = "train/return_last_100"
+    """The scalar to compare, or a final figure such as eval/return_mean."""
+    by: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Group by this setting (or algorithm, env); may be given again. Else by all settings that differ, but the seed."""
+    less_is_better: tyro.conf.FlagCreatePairsOff[bool] = False
+    """As of a loss or an error."""
+
+    def __call__(self) -> None:
+        from lab.compare import Comparison
+        from lab.curves import check_protocols, find, group
+        from lab.run import Run, slug
+
+        curves = find(self.paths or [self.runs], self.tag)
+        check_protocols(curves)
+        comparison = Comparison(self.tag, group(curves, self.by), self.less_is_better, self.reference)
+        for doubt in comparison.doubts():
+            warnings.warn(doubt, Notice, stacklevel=2)
+        table, metrics = comparison.table(), comparison.metrics()
+        settings = {
+            "runs": [str(curve.path) for curve in curves], "tag": self.tag, "by": self.by,
+            "less_is_better": self.less_is_better,
+        }  # fmt: skip
+        name = self.name or slug(f"compare-{self.tag}")
+        with Run.open(self.runs, name, settings, metrics=list(metrics)) as run:
+            run.table("compare", table)
+            run.table("curves", comparison.values())
+            run.figure("compare/curves", comparison.figure())
+            run.text("note", f"{comparison.found()}. {comparison.note()}.")
+            run.finish(metrics)
+        self.show(comparison.found(), *comparison.printed())
+        self.done({"tag": self.tag, "found": comparison.found(), "rows": table.to_dict("records")}, run.path)
+
+    def reference(self, env: str) -> tuple[float, float] | None:
+        """Random and human score of a game, where they are known: lab.cli, which knows the agents, says."""
+        return None
 
 
 @dataclass

@@ -4,8 +4,9 @@ One palette, safe for colour blindness (Okabe and Ito, 2008); a family keeps its
 found, axes carry units. Figures are made without a display: `Figure` objects, never pyplot's global state.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cycler
 import matplotlib as mpl
@@ -13,6 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +67,92 @@ def learning_curve(
     panel.plot(steps, values, color=BLUE)
     label(panel, title, "agent steps", y)
     return figure
+
+
+class Band(NamedTuple):
+    """The runs of one group on one task: their mean curve with its 95 % interval, and what each ended with."""
+
+    steps: np.ndarray
+    """(points,), none where the runs have no stretch in common."""
+    mean: np.ndarray
+    low: np.ndarray
+    """(points,), -inf for a single run."""
+    high: np.ndarray
+    finals: np.ndarray
+    """(runs,) last values."""
+    final: tuple[float, float, float]
+    """Their mean and its interval."""
+
+
+def seed_curves(panels: Mapping[str, Mapping[str, Band]], title: str, x: str, y: str, note: str) -> Figure:
+    """Groups of runs, each as its mean over seeds with a band: panels[task][group]; note: what the band is.
+
+    One task has its curves and, beside them on the same axis, every run's last value; several tasks have a panel each.
+    Where runs have no curve, of one point each say, last values alone are drawn.
+    """
+    names = list(dict.fromkeys(name for bands in panels.values() for name in bands))
+    colours = [BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK]
+    styles = {name: (colours[i % 7], ("-", "--", ":", "-.")[i // 7 % 4]) for i, name in enumerate(names)}
+    curved = any(len(band.steps) for bands in panels.values() for band in bands.values())
+    alone, columns = len(panels) == 1, min(3, len(panels))
+    if alone and curved:
+        figure, axes = canvas(1, 2, width=11.0, height=5.4, sharey=True, width_ratios=[3.2, 1])
+        _ends(axes[0, 1], next(iter(panels.values())), styles)
+        axes[0, 1].spines["left"].set_visible(False)
+        axes[0, 1].tick_params(left=False)
+        label(axes[0, 1], x="end of each run")
+    else:
+        rows = -(-len(panels) // columns)
+        figure, axes = canvas(rows, columns, width=max(9.0, 4.0 * columns), height=2.4 + 2.8 * rows)
+        for panel in axes.flat[len(panels) :]:
+            panel.set_axis_off()
+    title = textwrap.fill(title, int(8.5 * figure.get_figwidth()))
+    for number, (panel, (task, bands)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+        if curved:
+            _bands(panel, bands, styles)
+        else:
+            _ends(panel, bands, styles)
+        lowest = number + columns >= len(panels)  # no panel below it
+        label(panel, title, x if lowest and curved else "", y if alone else "")
+        if not alone:
+            panel.set_title(task, loc="left", fontsize=12)
+    if not alone:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=14)
+        figure.supylabel(y, fontsize=12)
+    handles = [
+        Line2D([], [], color=colour, linestyle=line if curved else "none", marker="" if curved else "D", linewidth=2.2)
+        for colour, line in styles.values()
+    ]
+    shown = [textwrap.fill(name, 44) for name in names]
+    figure.legend(
+        handles, shown, loc="outside lower center", ncols=min(3, len(names)), frameon=False, fontsize=11, title=note,
+        title_fontsize=10,
+    )  # fmt: skip
+    return figure
+
+
+def _bands(panel: Axes, bands: Mapping[str, Band], styles: Mapping[str, tuple[str, str]]) -> None:
+    """Mean curves, each over its band."""
+    for name, band in bands.items():
+        colour, line = styles[name]
+        if np.isfinite(band.low).all():
+            panel.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+        panel.plot(band.steps, band.mean, color=colour, linestyle=line, linewidth=2.2)
+    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    panel.margins(x=0.01)
+
+
+def _ends(panel: Axes, bands: Mapping[str, Band], styles: Mapping[str, tuple[str, str]]) -> None:
+    """The last value of every run as a dot, and beside the dots their mean with its interval."""
+    for place, (name, band) in enumerate(bands.items()):
+        colour, _ = styles[name]
+        mean, low, high = band.final
+        panel.plot(np.full(len(band.finals), place - 0.1), band.finals, "o", color=colour, alpha=0.5, markersize=6)
+        panel.plot([place + 0.1], [mean], "D", color=colour, markersize=7)
+        if np.isfinite(low):
+            panel.vlines(place + 0.1, low, high, color=colour, linewidth=2.5)
+    panel.set_xticks([])
+    panel.set_xlim(-0.8, len(bands) - 0.2)
 
 
 def forecast_comparison(

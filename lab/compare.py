@@ -1,0 +1,247 @@
+"""`lab compare`: groups of runs side by side, with intervals over their seeds.
+
+    curves = find([Path("results/runs")], "train/return_last_100")
+    comparison = Comparison("train/return_last_100", group(curves))
+    comparison.table(), comparison.values(), comparison.figure()
+
+Everything is worked out from the runs' records (lab.curves), by the statistics of Agarwal et al. (2021) in lab.stats.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lab import plots, stats
+from lab.curves import Curve, differing
+from lab.run import slug
+
+GRID = 200  # points of a mean curve
+FEW = 5  # with fewer runs a bootstrap interval is too narrow (Agarwal et al., 2021, figure A.17)
+AXES = {
+    "train/return_last_100": "return, mean of the last 100 episodes", "train/episode_return": "return of an episode",
+    "eval/return_mean": "return, mean of the evaluation", "train/loss": "loss",
+}  # fmt: skip
+COLUMNS = [
+    "group", "task", "runs", "unfinished", "steps_least", "steps_most", "seconds", "mean", "mean_low", "mean_high",
+    "human_percent", "iqm_percent", "iqm_low", "iqm_high", "better", "better_low", "better_high", "settings",
+]  # fmt: skip
+
+Reference = Callable[[str], tuple[float, float] | None]  # environment id -> (random, human) score, where known
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Groups of curves of one tag. The first group is what the others are measured by."""
+
+    tag: str
+    groups: dict[str, list[Curve]]
+    less_is_better: bool = False
+    """As of a loss or an error."""
+    reference: Reference = lambda env: None
+    """The scores that returns are given in percent of."""
+
+    @cached_property
+    def curves(self) -> list[Curve]:
+        return [curve for members in self.groups.values() for curve in members]
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        return list(dict.fromkeys(curve.task for curve in self.curves))
+
+    @cached_property
+    def shared(self) -> list[str]:
+        """The tasks that every group has: what an aggregate over tasks may be taken over."""
+        return [task for task in self.tasks if all(len(self.finals(name, task)) for name in self.groups)]
+
+    def of(self, name: str, task: str) -> list[Curve]:
+        return [curve for curve in self.groups[name] if curve.task == task]
+
+    def finals(self, name: str, task: str) -> np.ndarray:
+        """The last values (runs,) of a group on a task."""
+        return np.array([curve.final for curve in self.of(name, task)])
+
+    # --- what is worked out -----------------------------------------------------------------------------------------
+
+    def human(self, task: str) -> tuple[float, float] | None:
+        """Random and human score of a game, if the tag is a return."""
+        return self.reference(task) if "return" in self.tag else None
+
+    @cached_property
+    def scale(self) -> str:
+        """What an aggregate over tasks is in percent of: human scores where all are known, else the runs' own range."""
+        return "human" if all(self.human(task) for task in self.shared) else "the range from worst to best run"
+
+    def percent(self, name: str, task: str) -> np.ndarray:
+        """The last values (runs,) on the scale that all tasks share."""
+        values, every = self.finals(name, task), np.concatenate([self.finals(each, task) for each in self.groups])
+        worst, best = (every.max(), every.min()) if self.less_is_better else (every.min(), every.max())
+        if self.scale == "human":
+            worst, best = self.human(task) or (worst, best)
+        return 100 * (values - worst) / (best - worst) if best != worst else np.full(len(values), 50.0)
+
+    def better(self, name: str, than: str, tasks: Sequence[str]) -> stats.Estimate | None:
+        """How probably a run of group `name` ends better than one of `than`; None if one of them lacks a task."""
+        sign = -1 if self.less_is_better else 1
+        ours, theirs = ([sign * self.finals(each, task) for task in tasks] for each in (name, than))
+        return stats.probability_of_improvement(ours, theirs) if all(map(len, [*ours, *theirs])) else None
+
+    def aggregate(self, name: str) -> stats.Estimate:
+        """IQM over all runs and shared tasks, in percent of `scale`; where one task is shared, the mean as it is."""
+        if len(self.shared) > 1:
+            return stats.aggregate([self.percent(name, task) for task in self.shared])
+        return stats.aggregate([self.finals(name, self.shared[0])], "mean")
+
+    # --- what is shown ----------------------------------------------------------------------------------------------
+
+    def table(self) -> pd.DataFrame:
+        """A row per group and task; with several tasks one more per group, over those that all groups have.
+
+        steps: of the shortest and of the longest run; seconds: mean; better: than the first group.
+        """
+        rows = []
+        for name in self.groups:
+            rows += [self._row(name, [task], task) for task in self.tasks if self.of(name, task)]
+            if len(self.shared) > 1:
+                rows.append(self._row(name, self.shared, f"all {len(self.shared)}"))
+        return pd.DataFrame(rows).reindex(columns=COLUMNS).replace([np.inf, -np.inf], np.nan)
+
+    def _row(self, name: str, tasks: list[str], shown: str) -> dict[str, Any]:
+        runs = [curve for task in tasks for curve in self.of(name, task)]
+        ends = [curve.steps[-1] for curve in runs]
+        row: dict[str, Any] = {
+            "group": name, "task": shown, "runs": len(runs), "unfinished": sum(not curve.finished for curve in runs),
+            "steps_least": int(min(ends)), "steps_most": int(max(ends)),
+            "seconds": float(np.mean([curve.seconds for curve in runs])),
+        }  # fmt: skip
+        if [shown] == tasks:
+            finals = self.finals(name, shown)
+            row |= _interval("mean", stats.aggregate([finals], "mean"))
+            if scores := self.human(shown):
+                row["human_percent"] = stats.human_normalised(float(finals.mean()), *scores)
+        else:
+            row |= _interval("iqm", self.aggregate(name), "iqm_percent")
+        first = next(iter(self.groups))
+        if name != first and (better := self.better(name, first, tasks)):
+            row |= _interval("better", better)
+        said = {field: dict.fromkeys(curve.setting(field) for curve in runs) for field in differing(self.curves)}
+        return row | {"settings": " ".join(f"{field}={'|'.join(values)}" for field, values in said.items())}
+
+    def values(self) -> pd.DataFrame:
+        """Every point of every run, for others to work with: group, task, run, seed, step, value."""
+        frames = [
+            pd.DataFrame({
+                "group": name, "task": curve.task, "run": str(curve.path), "seed": curve.config.get("seed"),
+                "step": curve.steps.astype(int), "value": curve.values,
+            })
+            for name, members in self.groups.items() for curve in members
+        ]  # fmt: skip
+        return pd.concat(frames, ignore_index=True)
+
+    def found(self) -> str:
+        """The title: which group ends best, and whether that is more than chance."""
+        if not self.shared:
+            return "No task that all groups have"
+        scores = {name: self.aggregate(name) for name in self.groups}
+        over = len(self.shared) > 1
+        unit, where = (" %", f" over {len(self.shared)} tasks") if over else ("", f" on {self.shared[0]}")
+        sign = -1 if self.less_is_better and not over else 1
+        best, *others = sorted(scores, key=lambda name: -sign * scores[name].value)
+        if not others:
+            return f"{best}{where}: {_spread(*scores[best], unit)}"
+        one, two = (f"{name} ({scores[name].value:.3g}{unit})" for name in (best, others[0]))
+        better = self.better(best, others[0], self.shared)
+        if not (better and np.isfinite(better.low)):
+            return f"One seed tells no winner{where}: {one}, {two}"
+        return f"Best{where}: {one}, then {two}" if better.low > 0.5 else f"No clear winner{where}: {one}, {two}"
+
+    def metrics(self) -> dict[str, float]:
+        """The table's means and IQMs by name, for result.json."""
+        named = {}
+        for row in self.table().to_dict("records"):
+            name = "/".join(["compare", slug(row["group"]), *([slug(row["task"])] if len(self.tasks) > 1 else [])])
+            named[name] = float(row["mean"] if np.isnan(row["iqm_percent"]) else row["iqm_percent"])
+        return named
+
+    def figure(self) -> Figure:
+        """The mean curve of each group on each task, with a band over seeds, and every run's last value."""
+        panels = {
+            task: {name: _band(self.of(name, task)) for name in self.groups if self.of(name, task)}
+            for task in self.tasks
+        }  # fmt: skip
+        steps = "agent steps" if all("env" in curve.config for curve in self.curves) else "steps"
+        if any("ALE/" in task for task in self.tasks):
+            steps += " (frames = 4 x steps)"
+        return plots.seed_curves(panels, self.found(), steps, AXES.get(self.tag, self.tag), self.note())
+
+    def note(self) -> str:
+        """What the picture shows: how many seeds, and what the band is."""
+        counts = sorted({len(self.of(name, task)) for name in self.groups for task in self.tasks} - {0})
+        if counts[-1] == 1:
+            text = "one seed each, so no band"
+        else:
+            seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+            text = f"mean of {seeds} seeds with 95 % bootstrap interval over them"
+            text += ", too narrow with so few" if counts[0] < FEW else ""
+            text += "; none for one seed" if counts[0] == 1 else ""
+        if len(self.shared) > 1:
+            text += f"\n%: interquartile mean over tasks and seeds, in percent of {self.scale}"
+        return text
+
+    def doubts(self) -> list[str]:
+        """What a reader should know before believing the table, a line each."""
+        open_ = [curve.path.name for curve in self.curves if not curve.finished]
+        ends = {task: [c.steps[-1] for c in self.curves if c.task == task] for task in self.tasks}
+        uneven = [f"{_span(min(steps), max(steps))} on {task}" for task, steps in ends.items() if _apart(steps)]
+        lines = [f"unfinished, and in the table as far as they went: {', '.join(open_)}"] if open_ else []
+        return lines + [f"runs end at different steps: {', '.join(uneven)}"] * bool(uneven)
+
+    def printed(self) -> tuple[list[str], list[list[str]]]:
+        """The table for people: columns that say something here, intervals beside their figures."""
+        rows = [self._cells(row) for row in self.table().to_dict("records")]
+        kept = [name for name in rows[0] if any(row[name] for row in rows) and (name != "task" or len(self.tasks) > 1)]
+        return kept, [[row[name] for name in kept] for row in rows]
+
+    def _cells(self, row: dict[Any, Any]) -> dict[str, str]:
+        iqm = _spread(row["iqm_percent"], row["iqm_low"], row["iqm_high"], " %")
+        return {
+            "group": row["group"], "task": row["task"],
+            "runs": f"{row['runs']}" + (f" ({row['unfinished']} unfinished)" if row["unfinished"] else ""),
+            "steps": _span(row["steps_least"], row["steps_most"]), "seconds": f"{row['seconds']:,.0f}",
+            "mean (95 %)": f"IQM {iqm}" if iqm else _spread(row["mean"], row["mean_low"], row["mean_high"]),
+            "% of human": _spread(row["human_percent"]),
+            f"P(better than {next(iter(self.groups))})": _spread(row["better"], row["better_low"], row["better_high"]),
+        }  # fmt: skip
+
+
+def _band(curves: list[Curve]) -> plots.Band:
+    """The mean curve of runs over the steps that all of them reached, each run interpolated linearly."""
+    start, stop = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
+    grid = np.linspace(start, stop, GRID) if stop > start else np.empty(0)
+    runs = np.array([np.interp(grid, curve.steps, curve.values) for curve in curves])  # (runs, GRID)
+    finals = np.array([curve.final for curve in curves])
+    return plots.Band(grid, runs.mean(axis=0), *stats.band(runs), finals, stats.aggregate([finals], "mean"))
+
+
+def _interval(name: str, estimate: stats.Estimate, value: str = "") -> dict[str, float]:
+    return {value or name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _spread(value: float, low: float = np.nan, high: float = np.nan, unit: str = "") -> str:
+    """A figure with its interval, where it has one."""
+    if np.isnan(value):
+        return ""
+    return f"{value:.3g}{unit}" + (f" ({low:.3g} .. {high:.3g})" if np.isfinite(low) else "")
+
+
+def _apart(steps: Sequence[float]) -> bool:
+    """Whether runs end further apart than the environments' side by side explain."""
+    return min(steps) < 0.95 * max(steps)
+
+
+def _span(least: float, most: float) -> str:
+    return f"{least:,.0f} .. {most:,.0f}" if _apart([least, most]) else f"{most:,.0f}"

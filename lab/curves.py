@@ -1,0 +1,216 @@
+"""One tag of several runs, read from their records, and grouped by what the runs have in common.
+
+A *group* is what differs in nothing but the seed and the task; a *task* is an environment, or a forecaster's series.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lab import record
+from lab.board import RECORD
+from lab.errors import InputError, Notice, unknown
+from lab.jsonfile import read_json
+from lab.record import Entry
+from lab.run import CONFIG, METADATA, RESULT, slug
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One tag of one run: values (points,) at rising steps (points,)."""
+
+    path: Path
+    config: dict[str, Any]
+    command: str
+    steps: np.ndarray
+    values: np.ndarray
+    seconds: float
+    """Wall clock: of the process that finished the run, or of an unfinished run's record from end to end."""
+    finished: bool
+
+    @property
+    def task(self) -> str:
+        return str(self.config.get("env") or self.config.get("series") or "")
+
+    @cached_property
+    def algorithm(self) -> str:
+        """As the config says, or the run's name (dqn-pong-v5), or its command (lab train dqn); else empty."""
+        if named := self.config.get("algorithm"):
+            return str(named)
+        name, task = self.path.resolve().name.lower(), slug(self.task.removeprefix("ALE/").lower())
+        before, found, _ = name.partition(f"-{task}")
+        trained = re.search(r"\btrain ([\w-]+)", self.command)
+        return before if found else trained[1] if trained else ""
+
+    @property
+    def final(self) -> float:
+        return float(self.values[-1])
+
+    def setting(self, field: str) -> str:
+        """A setting as text; unset where an older run did not have it yet."""
+        if field == "algorithm":
+            return self.algorithm
+        value = self.config.get(field, "unset")
+        return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else json.dumps(value)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def find(paths: Sequence[Path], tag: str) -> list[Curve]:
+    """The curves of `tag` in the runs given; a folder that is no run stands for the runs below it.
+
+    Raises InputError if a run that was named itself has no such tag, or if none has. Of the runs below a folder, those
+    without it and damaged ones are left out with a Notice, and so are copies: runs of the same settings and seed.
+    """
+    curves: dict[Path, Curve] = {}
+    without: list[str] = []
+    tags: set[str] = set()
+    for path, named in _expand(paths):
+        try:
+            entries = record.read(path / RECORD)
+            found = _curve(path, entries, tag)
+        except InputError as error:
+            if named:
+                raise
+            warnings.warn(f"left out: {error}", Notice, stacklevel=2)
+            continue
+        if found:
+            curves[path.resolve()] = found
+        elif named:
+            raise InputError(f"run {path} has no {tag}; --tag takes one of: {_listed(_tags(entries))}")
+        else:
+            tags |= _tags(entries)
+            without.append(path.name)
+    if not curves:
+        where = ", ".join(map(str, paths))
+        raise InputError(f"no run under {where} has {tag}; --tag takes one of: {_listed(tags)}")
+    if without:
+        warnings.warn(f"left out, without {tag}: {_listed(without, most=5)}", Notice, stacklevel=2)
+    return _distinct(list(curves.values()))
+
+
+def _expand(paths: Sequence[Path]) -> Iterable[tuple[Path, bool]]:
+    """The folders of runs, and whether each was named itself."""
+    for path in paths:
+        if (path / CONFIG).exists():
+            yield path, True
+        elif below := sorted(config.parent for config in path.rglob(CONFIG)):
+            yield from ((run, False) for run in below)
+        else:
+            raise InputError(f"{path} is not the folder of a run, nor of several; lab list shows those there are")
+
+
+def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
+    """A scalar's curve; failing that, the final figure of this name at the run's last step; None without either."""
+    config, metadata = read_json(path / CONFIG), read_json(path / METADATA)
+    scalars = [entry for entry in entries if entry["kind"] == "scalar"]
+    points = [(entry["step"], entry["value"]) for entry in scalars if entry["tag"] == tag]
+    if not points:
+        last = max((entry["step"] for entry in scalars), default=0)
+        points = [(last, e["metrics"][tag]) for e in entries if e["kind"] == "end" and tag in e["metrics"]]
+    if not points:
+        return None
+    finite = np.array([point for point in points if np.isfinite(point[1])], float).reshape(-1, 2)
+    if len(finite) < len(points):
+        lost = f"{len(points) - len(finite)} of {len(points)} values of {tag} are not finite"
+        if not len(finite):
+            raise InputError(f"run {path}: {lost}; choose another tag or leave the run out")
+        warnings.warn(f"{path}: {lost}, and left out", Notice, stacklevel=3)
+    steps, at = np.unique(finite[:, 0], return_inverse=True)
+    values = np.bincount(at, weights=finite[:, 1]) / np.bincount(at)  # episodes that end at one step: their mean
+    finished = (path / RESULT).exists()
+    seconds = read_json(path / RESULT)["seconds"] if finished else entries[-1]["time"] - entries[0]["time"]
+    return Curve(path, config, metadata["command"], steps, values, float(seconds), finished)
+
+
+def _tags(entries: list[Entry]) -> set[str]:
+    final = {tag for entry in entries if entry["kind"] == "end" for tag in entry["metrics"]}
+    return final | {entry["tag"] for entry in entries if entry["kind"] == "scalar"}
+
+
+def _distinct(curves: list[Curve]) -> list[Curve]:
+    """The curves without copies, for the same seed twice is no second seed: of two, the finished, longer, later one."""
+    kept: dict[Any, Curve] = {}
+    for curve in curves:
+        key: Any = (curve.algorithm, json.dumps(curve.config)) if "seed" in curve.config else curve.path
+        if key in kept:
+            least, most = sorted((kept[key], curve), key=lambda each: (each.finished, each.steps[-1]))
+            warnings.warn(f"left out: {least.path}, of the same settings and seed as {most.path}", Notice, stacklevel=3)
+        kept[key] = most if key in kept else curve
+    return list(kept.values())
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    ordered = sorted(set(names))
+    more = f", and {len(ordered) - most} more" if len(ordered) > most else ""
+    return (", ".join(ordered[:most]) or "none") + more
+
+
+# --- grouping -------------------------------------------------------------------------------------------------------
+
+
+def check_protocols(curves: Sequence[Curve]) -> None:
+    """Raises InputError if Atari runs follow different protocols: their scores do not mean the same."""
+    protocols = {curve.setting("protocol"): curve.path for curve in curves if "ALE/" in curve.task}
+    if len(protocols) > 1:
+        (one, first), (other, second) = list(protocols.items())[:2]
+        raise InputError(
+            f"Atari protocols do not mix in one table: {first} is {one}, {second} is {other}; compare runs of one"
+        )
+
+
+def group(curves: Sequence[Curve], by: Sequence[str] = ()) -> dict[str, list[Curve]]:
+    """The curves by label, in order of appearance.
+
+    by: settings (or algorithm, env) that make the label; what else differs within a group is said in a Notice. Without,
+    the label is the algorithm and the settings that `differing` finds: a switch that is on by its name, another setting
+    where it is not what the first run has. Raises InputError for a setting that no run has.
+    """
+    known = {"algorithm", *(field for curve in curves for field in curve.config)}
+    if strange := [field for field in by if field not in known]:
+        raise unknown("setting", strange[0], known)
+    fields = differing(curves)
+    groups: dict[str, list[Curve]] = {}
+    for curve in curves:
+        if by:
+            words = [_word(field, curve.setting(field)) for field in by]
+        else:
+            first = {field: curves[0].setting(field) for field in fields} if len(fields) > 1 else {}
+            plain = {field: value for field, value in first.items() if value != "unset"}  # which is not "false"
+            settings = [_word(field, curve.setting(field), "false", plain.get(field)) for field in fields]
+            words = [curve.algorithm, *settings]
+        groups.setdefault(" ".join(filter(None, words)) or "runs", []).append(curve)
+    mixed = [field for field in fields if any(field in differing(members) for members in groups.values())]
+    if mixed:
+        warnings.warn(f"groups by {', '.join(by)} mix runs that differ in {_listed(mixed)}", Notice, stacklevel=2)
+    return groups
+
+
+def differing(curves: Sequence[Curve]) -> list[str]:
+    """The settings, but for the seed, that differ between runs of one algorithm on one task.
+
+    What differs only from task to task, or from algorithm to algorithm, is a part of these: their presets.
+    """
+    cells: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        cells.setdefault((curve.algorithm, curve.task), []).append(curve)
+    fields = dict.fromkeys(field for curve in curves for field in curve.config)
+    return [
+        field for field in fields if field not in ("seed", "algorithm")
+        and any(len({curve.setting(field) for curve in cell}) > 1 for cell in cells.values())
+    ]  # fmt: skip
+
+
+def _word(field: str, value: str, *silent: str | None) -> str:
+    """A setting as a label's word; nothing for a value that goes without saying."""
+    if value in silent:
+        return ""
+    return field if value == "true" else value if field in ("algorithm", "env", "series") else f"{field}={value}"

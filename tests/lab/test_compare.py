@@ -1,0 +1,329 @@
+"""Runs side by side: made by hand, so that every figure of the table is known."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lab import compare, curves
+from lab.cli import main
+from lab.compare import Comparison
+from lab.errors import InputError, Notice
+from lab.run import Run
+
+TAG = "train/return_last_100"
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes a run of TAG's points {step: value} and of other settings, and returns its folder."""
+
+    def run(name, points, finish=True, tag=TAG, **config):
+        with Run.open(tmp_path, name, {"env": "lab/Catch-v0", "seed": 0, "double": False, "n_step": 1} | config) as run:
+            for step, value in points.items():
+                run.scalar(tag, value, step)
+            if finish:
+                run.finish({"eval/return_mean": 0.5})
+        return run.path
+
+    return run
+
+
+@pytest.fixture
+def two_by_three(make, tmp_path):
+    """Plain ends at 1, 2, 3; double at 3, 4, 5."""
+    for seed in range(3):
+        make(f"dqn-lab-catch-v0-s{seed}", {0: 0, 100: seed + 1}, seed=seed)
+        make(f"dqn-lab-catch-v0-t{seed}", {0: 0, 100: seed + 3}, seed=seed, double=True)
+    return tmp_path
+
+
+def compared(paths, tag=TAG, by=(), **options):
+    return Comparison(tag, curves.group(curves.find(paths, tag), by), **options)
+
+
+# --- grouping -------------------------------------------------------------------------------------------------------
+
+
+def test_the_seed_alone_makes_no_group(two_by_three):
+    found = compared([two_by_three])
+    assert {name: len(runs) for name, runs in found.groups.items()} == {"dqn": 3, "dqn double": 3}
+
+
+def test_labels_say_what_departs_from_the_first_run(make, tmp_path):
+    make("dqn-lab-catch-v0-a", {1: 0})
+    make("dqn-lab-catch-v0-b", {1: 0}, double=True)
+    make("dqn-lab-catch-v0-c", {1: 0}, n_step=3)
+    found = compared([tmp_path])
+    assert list(found.groups) == ["dqn", "dqn double", "dqn n_step=3"]
+    assert found.table()["settings"].tolist() == [
+        "double=false n_step=1", "double=true n_step=1", "double=false n_step=3"
+    ]  # fmt: skip
+
+
+def test_one_setting_that_differs_is_always_said(make, tmp_path):
+    make("dqn-lab-catch-v0-a", {1: 0}, learning_rate=1e-3)
+    make("dqn-lab-catch-v0-b", {1: 0}, learning_rate=1e-4)
+    assert list(compared([tmp_path]).groups) == ["dqn learning_rate=0.001", "dqn learning_rate=0.0001"]
+
+
+def test_presets_of_tasks_and_algorithms_are_no_differences(make, tmp_path):
+    for env, rate in (("lab/Catch-v0", 1.0), ("CartPole-v1", 2.0)):
+        slug = env.replace("/", "-").lower()
+        make(f"dqn-{slug}", {1: 0}, env=env, learning_rate=rate)
+        make(f"sb3-ppo-{slug}", {1: 0}, env=env, learning_rate=rate + 5, rollout=32)
+    found = compared([tmp_path])
+    assert {name: [run.task for run in runs] for name, runs in found.groups.items()} == {
+        "dqn": ["CartPole-v1", "lab/Catch-v0"],
+        "sb3-ppo": ["CartPole-v1", "lab/Catch-v0"],
+    }
+
+
+def test_a_setting_that_an_older_run_lacks_makes_another_group(make, tmp_path):
+    make("dqn-lab-catch-v0-a", {1: 0})
+    make("dqn-lab-catch-v0-b", {1: 0}, dueling=False, n_step=3)
+    make("dqn-lab-catch-v0-c", {1: 0}, dueling=True)
+    labels = list(compared([tmp_path]).groups)
+    assert labels == ["dqn dueling=unset", "dqn n_step=3", "dqn dueling"]
+
+
+def test_grouping_by_a_setting_says_what_it_mixes(two_by_three, make):
+    make("dqn-lab-catch-v0-u", {100: 9}, n_step=3)
+    with pytest.warns(Notice, match="groups by n_step mix runs that differ in double"):
+        groups = compared([two_by_three], by=["n_step"]).groups
+    assert {name: len(runs) for name, runs in groups.items()} == {"n_step=1": 6, "n_step=3": 1}
+    with pytest.raises(InputError, match="unknown setting 'n_steps'; did you mean n_step"):
+        compared([two_by_three], by=["n_steps"])
+
+
+def test_the_algorithm_is_told_by_config_name_or_command(make):
+    def algorithm(path):
+        return curves.find([path], TAG)[0].algorithm
+
+    assert algorithm(make("sb3-dqn-pong-v5-2", {1: 0}, env="ALE/Pong-v5")) == "sb3-dqn"
+    assert algorithm(make("mine", {1: 0}, algorithm="sb3-ppo")) == "sb3-ppo"
+    path = make("thursday", {1: 0})
+    metadata = json.loads((path / "metadata.json").read_text())
+    (path / "metadata.json").write_text(json.dumps(metadata | {"command": "lab train sb3-a2c --env lab/Catch-v0"}))
+    assert algorithm(path) == "sb3-a2c"
+
+
+# --- figures by hand ------------------------------------------------------------------------------------------------
+
+
+def test_the_table_by_hand(two_by_three):
+    """Double wins 8 of 9 pairs and ties one: (8 + 1/2) / 9. Of 27 resamples of three the extremes make 1 in 27 each."""
+    table = compared([two_by_three]).table()
+    plain, double = table.to_dict("records")
+    assert (plain["group"], plain["runs"], plain["steps_most"], plain["unfinished"]) == ("dqn", 3, 100, 0)
+    assert (plain["mean"], plain["mean_low"], plain["mean_high"]) == (2, 1, 3)
+    assert (double["mean"], double["mean_low"], double["mean_high"]) == (4, 3, 5)
+    assert double["better"] == pytest.approx(8.5 / 9) and np.isnan(plain["better"])
+    assert 0.5 < double["better_low"] < double["better"] < double["better_high"] == 1
+    assert plain["settings"] == "double=false" and np.isnan(plain["iqm_percent"])
+
+
+def test_the_table_as_printed(two_by_three, make):
+    columns, rows = compared([two_by_three]).printed()
+    assert columns == ["group", "runs", "steps", "seconds", "mean (95 %)", "P(better than dqn)"]
+    assert rows[0] == ["dqn", "3", "100", "0", "2 (1 .. 3)", ""]
+    make("sb3-ppo-lab-catch-v0", {0: 0, 1200: 0.123456}, finish=False)
+    assert compared([two_by_three]).printed()[1][-1] == ["sb3-ppo", "1 (1 unfinished)", "1,200", "0", "0.123", "0"]
+
+
+def test_the_mean_curve_is_interpolated_where_all_runs_are(make, tmp_path):
+    """x and 2x by other steps: their mean is 1.5 x, from 10, where both have begun, to 40, where the shorter ends."""
+    make("a", {0: 0, 40: 40}, seed=0)
+    make("b", {10: 20, 20: 40, 50: 100}, seed=1)
+    band = compare._band(curves.find([tmp_path], TAG))
+    assert (band.steps[0], band.steps[-1]) == (10, 40)
+    assert band.mean == pytest.approx(1.5 * band.steps)
+    assert band.low == pytest.approx(band.steps) and band.high == pytest.approx(2 * band.steps)
+    assert band.finals.tolist() == [40, 100]
+
+
+def test_values_of_one_step_are_averaged(make):
+    path = make("a", {})
+    with Run.open(path.parent, "b", {"seed": 1}) as run:
+        for value in (1, 3):
+            run.scalar(TAG, value, 7)
+        run.scalar(TAG, 5, 9)
+    (found,) = curves.find([path.parent / "b"], TAG)
+    assert found.steps.tolist() == [7, 9] and found.values.tolist() == [2, 5]
+
+
+@pytest.fixture
+def two_games(make, tmp_path):
+    """Of a human's score (random 0, human 10 in Pong and 100 in Boxing): a 10 20 | 30 40 %, b 50 60 | 70 80 %."""
+    for label, percent in {"a": (10, 20, 30, 40), "b": (50, 60, 70, 80)}.items():
+        for seed, (pong, boxing) in enumerate(zip(percent[:2], percent[2:], strict=True)):
+            make(f"{label}-pong-v5", {5: pong / 10}, env="ALE/Pong-v5", seed=seed, protocol="classic")
+            make(f"{label}-boxing-v5", {5: boxing}, env="ALE/Boxing-v5", seed=seed, protocol="classic")
+    return tmp_path
+
+
+def test_over_games_the_iqm_is_in_percent_of_human(two_games):
+    found = compared([two_games], reference={"ALE/Pong-v5": (0, 10), "ALE/Boxing-v5": (0, 100)}.get)
+    rows = {(row["group"], row["task"]): row for row in found.table().to_dict("records")}
+    assert rows["a", "ALE/Pong-v5"]["human_percent"] == pytest.approx(15)
+    assert rows["b", "ALE/Boxing-v5"]["human_percent"] == pytest.approx(75)
+    assert rows["a", "all 2"]["iqm_percent"] == pytest.approx(25)  # of 20 and 30
+    assert 15 <= rows["a", "all 2"]["iqm_low"] < 25 < rows["a", "all 2"]["iqm_high"] <= 35
+    assert rows["b", "all 2"]["better"] == 1
+    assert np.isnan(rows["a", "all 2"]["mean"])  # raw scores of several games have no mean that says anything
+    assert found.found() == "Best over 2 tasks: b (65 %), then a (25 %)"
+    assert "in percent of human" in found.note()
+
+
+def test_tasks_without_human_scores_are_scaled_by_their_runs(two_games):
+    """Pong goes from 1 (0 %) to 6 (100 %), Boxing from 30 to 80: a has 0 20 0 20, b 80 100 80 100."""
+    found = compared([two_games])
+    iqm = found.table().set_index(["group", "task"])["iqm_percent"]
+    assert (iqm["a", "all 2"], iqm["b", "all 2"]) == (pytest.approx(10), pytest.approx(90))
+    less = compared([two_games], less_is_better=True)
+    assert less.table().set_index(["group", "task"])["iqm_percent"]["a", "all 2"] == pytest.approx(90)
+    assert less.found().startswith("Best over 2 tasks: a (90 %)")
+
+
+def test_a_task_that_one_group_lacks_is_in_no_aggregate(two_games, make):
+    make("b-freeway-v5", {5: 1}, env="ALE/Freeway-v5", protocol="classic")
+    found = compared([two_games])
+    assert found.shared == ["ALE/Boxing-v5", "ALE/Pong-v5"]
+    rows = found.table().to_dict("records")
+    assert [row["runs"] for row in rows if row["task"] == "all 2"] == [4, 4]
+    assert [row["better"] for row in rows if row["task"] == "ALE/Freeway-v5"] == [pytest.approx(np.nan, nan_ok=True)]
+
+
+def test_a_final_figure_of_forecasts_where_less_is_better(tmp_path):
+    for lookback, errors in {24: (0.9, 1.0), 48: (0.5, 0.6)}.items():
+        for seed, error in enumerate(errors):
+            with Run.open(tmp_path, f"f{lookback}", {"series": "airline", "lookback": lookback, "seed": seed}) as run:
+                run.finish({"forecast/MASE/lstm": error})
+    found = compared([tmp_path], "forecast/MASE/lstm", less_is_better=True)
+    assert found.found() == "Best on airline: lookback=48 (0.55), then lookback=24 (0.95)"
+    assert found.table()["better"].tolist()[1] == 1
+    assert found.figure().axes[0].get_xlabel() == ""  # one point a run: no curve
+
+
+# --- what a reader must know ----------------------------------------------------------------------------------------
+
+
+def test_one_seed_has_no_band_and_the_note_says_so(make, tmp_path):
+    make("dqn-lab-catch-v0", {0: 0, 9: 1})
+    make("dqn-lab-catch-v0", {0: 0, 9: 2}, double=True)
+    found = compared([tmp_path])
+    assert found.note() == "one seed each, so no band"
+    assert found.found().startswith("One seed tells no winner on lab/Catch-v0")
+    assert found.figure().axes[0].collections[:] == []
+    assert found.table()[["mean_low", "better_low"]].isna().all(axis=None)
+
+
+def test_the_figure_has_a_line_and_a_band_for_each_group(two_by_three):
+    found = compared([two_by_three])
+    figure = found.figure()
+    panel, ends = figure.axes
+    assert (len(panel.lines), len(panel.collections)) == (2, 2)
+    assert panel.get_xlabel() == "agent steps" and "last 100 episodes" in panel.get_ylabel()
+    assert [sorted(dots.get_ydata()) for dots in ends.lines[::2]] == [[1, 2, 3], [3, 4, 5]]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["dqn", "dqn double"]
+    assert legend.get_title().get_text().startswith("mean of 3 seeds with 95 % bootstrap interval")
+
+
+def test_frames_are_mentioned_for_atari(make):
+    path = make("dqn-pong-v5", {0: -21, 5: -20}, env="ALE/Pong-v5", protocol="classic")
+    assert compared([path]).figure().axes[0].get_xlabel() == "agent steps (frames = 4 x steps)"
+
+
+def test_an_unfinished_run_counts_and_is_named(two_by_three, make):
+    make("dqn-lab-catch-v0-late", {0: 0, 50: 7}, seed=9, finish=False)
+    found = compared([two_by_three])
+    assert found.table()["unfinished"].tolist() == [1, 0] and found.table()["runs"].tolist() == [4, 3]
+    assert found.doubts() == [
+        "unfinished, and in the table as far as they went: dqn-lab-catch-v0-late",
+        "runs end at different steps: 50 .. 100 on lab/Catch-v0",
+    ]
+
+
+def test_the_same_seed_twice_is_no_second_seed(two_by_three, make):
+    make("dqn-lab-catch-v0-s0", {0: 0, 100: 1})
+    with pytest.warns(Notice, match=r"left out: .*s0, of the same settings and seed as .*s0-2"):
+        assert len(compared([two_by_three]).groups["dqn"]) == 3
+
+
+def test_a_run_given_twice_counts_once(two_by_three):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(curves.find([two_by_three, two_by_three / "dqn-lab-catch-v0-s1"], TAG)) == 6
+
+
+def test_values_that_are_no_numbers_are_left_out_by_name(make, tmp_path):
+    make("a", {0: 0, 1: float("nan"), 2: 4})
+    with pytest.warns(Notice, match=f"1 of 3 values of {TAG} are not finite"):
+        (found,) = curves.find([tmp_path], TAG)
+    assert found.steps.tolist() == [0, 2]
+    with pytest.raises(InputError, match="1 of 1 values"):
+        curves.find([make("b", {1: float("inf")})], TAG)
+
+
+def test_a_run_without_the_tag_is_told_what_it_has(two_by_three, make):
+    other = make("other", {0: 1}, tag="train/loss")
+    with pytest.raises(
+        InputError, match="other has no train/return_last_100; --tag takes one of: eval/return_mean, tr"
+    ):
+        curves.find([other], TAG)
+    with pytest.warns(Notice, match="left out, without train/return_last_100: other"):
+        assert len(curves.find([two_by_three], TAG)) == 6
+    with pytest.raises(
+        InputError, match=r"no run under .* has x/y; --tag takes one of: .*train/loss, train/return_last"
+    ):
+        curves.find([two_by_three], "x/y")
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_and_says_the_same(two_by_three, capsys):
+    assert main(["compare", str(two_by_three), "--runs", str(two_by_three / "out"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    where = two_by_three / "out" / "compare-train-return_last_100"
+    assert shown["result"] == str(where) and [row["mean"] for row in shown["rows"]] == [2, 4]
+    assert shown["rows"][0]["better"] is None
+    table = pd.read_csv(where / "compare.csv")
+    assert table["mean"].tolist() == [2, 4] and table["better"].tolist()[1] == shown["rows"][1]["better"]
+    values = pd.read_csv(where / "curves.csv")
+    assert values.groupby("run")["value"].last().tolist() == [1, 2, 3, 3, 4, 5]
+    assert sorted(values.columns) == ["group", "run", "seed", "step", "task", "value"]
+    assert (where / "figures" / "compare-curves.png").stat().st_size > 10_000
+    assert json.loads((where / "result.json").read_text())["metrics"] == {"compare/dqn": 2, "compare/dqn-double": 4}
+
+
+def test_the_command_knows_human_scores(make, tmp_path, capsys):
+    """Pong: 14.6 is human, -20.7 random."""
+    make("dqn-pong-v5", {5: 14.6}, env="ALE/Pong-v5", protocol="sticky")
+    assert main(["compare", "--runs", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["human_percent"] == pytest.approx(100)
+
+
+def refusal(capsys, *words):
+    assert main([str(word) for word in words]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == "" and len(shown.err.splitlines()) == 1
+    return shown.err
+
+
+def test_atari_protocols_do_not_mix(make, tmp_path, capsys):
+    make("a", {5: 1}, env="ALE/Pong-v5", protocol="classic")
+    make("b", {5: 1}, env="ALE/Pong-v5", protocol="sticky")
+    make("c", {5: 1}, protocol="other")
+    said = refusal(capsys, "compare", tmp_path / "a", tmp_path / "c", tmp_path / "b", "--runs", tmp_path / "out")
+    assert "a is classic" in said and "b is sticky" in said
+    assert not (tmp_path / "out").exists()
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "c"), "--runs", str(tmp_path / "out")]) == 0
+
+
+def test_what_is_no_run_is_refused(tmp_path, capsys):
+    assert "is not the folder of a run" in refusal(capsys, "compare", tmp_path / "nothing")
+    assert "is not the folder of a run" in refusal(capsys, "compare", "--runs", tmp_path)
