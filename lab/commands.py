@@ -73,7 +73,7 @@ class Compare(Command):
             run.figure("compare/curves", comparison.figure())
             run.text("note", f"{comparison.found()}. {comparison.note()}.")
             run.finish(metrics)
-        self.show(comparison.found(), *comparison.printed())
+        self.show(f"{comparison.found()}\n{comparison.note()}", *comparison.printed())
         self.done({"tag": self.tag, "found": comparison.found(), "rows": table.to_dict("records")}, run.path)
 
     def reference(self, env: str) -> tuple[float, float] | None:

@@ -58,6 +58,11 @@ class Comparison:
         """The tasks that every group has: what an aggregate over tasks may be taken over."""
         return [task for task in self.tasks if all(len(self.finals(name, task)) for name in self.groups)]
 
+    @cached_property
+    def pooled(self) -> bool:
+        """Whether there is an aggregate over tasks: runs of one group have no scale but a human's."""
+        return len(self.shared) > 1 and (len(self.groups) > 1 or self.scale == "human scores")
+
     def of(self, name: str, task: str) -> list[Curve]:
         return [curve for curve in self.groups[name] if curve.task == task]
 
@@ -74,13 +79,13 @@ class Comparison:
     @cached_property
     def scale(self) -> str:
         """What an aggregate over tasks is in percent of: human scores where all are known, else the runs' own range."""
-        return "human" if all(self.human(task) for task in self.shared) else "the range from worst to best run"
+        return "human scores" if all(self.human(task) for task in self.shared) else "the range from worst to best run"
 
     def percent(self, name: str, task: str) -> np.ndarray:
         """The last values (runs,) on the scale that all tasks share."""
         values, every = self.finals(name, task), np.concatenate([self.finals(each, task) for each in self.groups])
         worst, best = (every.max(), every.min()) if self.less_is_better else (every.min(), every.max())
-        if self.scale == "human":
+        if self.scale == "human scores":
             worst, best = self.human(task) or (worst, best)
         return 100 * (values - worst) / (best - worst) if best != worst else np.full(len(values), 50.0)
 
@@ -91,8 +96,8 @@ class Comparison:
         return stats.probability_of_improvement(ours, theirs) if all(map(len, [*ours, *theirs])) else None
 
     def aggregate(self, name: str) -> stats.Estimate:
-        """IQM over all runs and shared tasks, in percent of `scale`; where one task is shared, the mean as it is."""
-        if len(self.shared) > 1:
+        """IQM over all runs and shared tasks, in percent of `scale`; not pooled, the mean on the first of them."""
+        if self.pooled:
             return stats.aggregate([self.percent(name, task) for task in self.shared])
         return stats.aggregate([self.finals(name, self.shared[0])], "mean")
 
@@ -106,7 +111,7 @@ class Comparison:
         rows = []
         for name in self.groups:
             rows += [self._row(name, [task], task) for task in self.tasks if self.of(name, task)]
-            if len(self.shared) > 1:
+            if self.pooled:
                 rows.append(self._row(name, self.shared, f"all {len(self.shared)}"))
         return pd.DataFrame(rows).reindex(columns=COLUMNS).replace([np.inf, -np.inf], np.nan)
 
@@ -146,14 +151,15 @@ class Comparison:
         """The title: which group ends best, and whether that is more than chance."""
         if not self.shared:
             return "No task that all groups have"
+        if len(self.shared) > 1 and not self.pooled:
+            return f"{next(iter(self.groups))} on {len(self.shared)} tasks"
         scores = {name: self.aggregate(name) for name in self.groups}
-        over = len(self.shared) > 1
-        unit, where = (" %", f" over {len(self.shared)} tasks") if over else ("", f" on {self.shared[0]}")
-        sign = -1 if self.less_is_better and not over else 1
+        unit, where = (" %", f" over {len(self.shared)} tasks") if self.pooled else ("", f" on {self.shared[0]}")
+        sign = -1 if self.less_is_better and not self.pooled else 1
         best, *others = sorted(scores, key=lambda name: -sign * scores[name].value)
         if not others:
             return f"{best}{where}: {_spread(*scores[best], unit)}"
-        one, two = (f"{name} ({scores[name].value:.3g}{unit})" for name in (best, others[0]))
+        one, two = (f"{name} ({_number(scores[name].value)}{unit})" for name in (best, others[0]))
         better = self.better(best, others[0], self.shared)
         if not (better and np.isfinite(better.low)):
             return f"One seed tells no winner{where}: {one}, {two}"
@@ -188,7 +194,7 @@ class Comparison:
             text = f"mean of {seeds} seeds with 95 % bootstrap interval over them"
             text += ", too narrow with so few" if counts[0] < FEW else ""
             text += "; none for one seed" if counts[0] == 1 else ""
-        if len(self.shared) > 1:
+        if self.pooled:
             text += f"\n%: interquartile mean over tasks and seeds, in percent of {self.scale}"
         return text
 
@@ -209,8 +215,8 @@ class Comparison:
     def _cells(self, row: dict[Any, Any]) -> dict[str, str]:
         iqm = _spread(row["iqm_percent"], row["iqm_low"], row["iqm_high"], " %")
         return {
-            "group": row["group"], "task": row["task"],
-            "runs": f"{row['runs']}" + (f" ({row['unfinished']} unfinished)" if row["unfinished"] else ""),
+            "group": row["group"], "task": row["task"].removeprefix("ALE/"),
+            "runs": f"{row['runs']}" + (f" ({row['unfinished']} open)" if row["unfinished"] else ""),
             "steps": _span(row["steps_least"], row["steps_most"]), "seconds": f"{row['seconds']:,.0f}",
             "mean (95 %)": f"IQM {iqm}" if iqm else _spread(row["mean"], row["mean_low"], row["mean_high"]),
             "% of human": _spread(row["human_percent"]),
@@ -235,7 +241,11 @@ def _spread(value: float, low: float = np.nan, high: float = np.nan, unit: str =
     """A figure with its interval, where it has one."""
     if np.isnan(value):
         return ""
-    return f"{value:.3g}{unit}" + (f" ({low:.3g} .. {high:.3g})" if np.isfinite(low) else "")
+    return f"{_number(value)}{unit}" + (f" ({_number(low)} .. {_number(high)})" if np.isfinite(low) else "")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _apart(steps: Sequence[float]) -> bool:

@@ -172,13 +172,14 @@ def group(curves: Sequence[Curve], by: Sequence[str] = ()) -> dict[str, list[Cur
 
     by: settings (or algorithm, env) that make the label; what else differs within a group is said in a Notice. Without,
     the label is the algorithm and the settings that `differing` finds: a switch that is on by its name, another setting
-    where it is not what the first run has. Raises InputError for a setting that no run has.
+    where it is not what the first run has; of many words the first few and how many follow, if these tell the groups
+    apart. Raises InputError for a setting that no run has.
     """
     known = {"algorithm", *(field for curve in curves for field in curve.config)}
     if strange := [field for field in by if field not in known]:
         raise unknown("setting", strange[0], known)
     fields = differing(curves)
-    groups: dict[str, list[Curve]] = {}
+    groups: dict[tuple[str, ...], list[Curve]] = {}
     for curve in curves:
         if by:
             words = [_word(field, curve.setting(field)) for field in by]
@@ -187,11 +188,13 @@ def group(curves: Sequence[Curve], by: Sequence[str] = ()) -> dict[str, list[Cur
             plain = {field: value for field, value in first.items() if value != "unset"}  # which is not "false"
             settings = [_word(field, curve.setting(field), "false", plain.get(field)) for field in fields]
             words = [curve.algorithm, *settings]
-        groups.setdefault(" ".join(filter(None, words)) or "runs", []).append(curve)
+        groups.setdefault(tuple(filter(None, words)), []).append(curve)
     mixed = [field for field in fields if any(field in differing(members) for members in groups.values())]
     if mixed:
         warnings.warn(f"groups by {', '.join(by)} mix runs that differ in {_listed(mixed)}", Notice, stacklevel=2)
-    return groups
+    short = {words: " ".join(words[:4]) + (f" +{len(words) - 4}" if len(words) > 4 else "") for words in groups}
+    told_apart = len(set(short.values())) == len(short)
+    return {(short[words] if told_apart else " ".join(words)) or "runs": members for words, members in groups.items()}
 
 
 def differing(curves: Sequence[Curve]) -> list[str]:

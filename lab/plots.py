@@ -4,6 +4,7 @@ One palette, safe for colour blindness (Okabe and Ito, 2008); a family keeps its
 found, axes carry units. Figures are made without a display: `Figure` objects, never pyplot's global state.
 """
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -94,7 +95,7 @@ def seed_curves(panels: Mapping[str, Mapping[str, Band]], title: str, x: str, y:
     colours = [BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, BLACK]
     styles = {name: (colours[i % 7], ("-", "--", ":", "-.")[i // 7 % 4]) for i, name in enumerate(names)}
     curved = any(len(band.steps) for bands in panels.values() for band in bands.values())
-    alone, columns = len(panels) == 1, min(3, len(panels))
+    alone, columns = len(panels) == 1, 3 if len(panels) == 3 else math.ceil(math.sqrt(len(panels)))
     if alone and curved:
         figure, axes = canvas(1, 2, width=11.0, height=5.4, sharey=True, width_ratios=[3.2, 1])
         _ends(axes[0, 1], next(iter(panels.values())), styles)
@@ -106,7 +107,7 @@ def seed_curves(panels: Mapping[str, Mapping[str, Band]], title: str, x: str, y:
         figure, axes = canvas(rows, columns, width=max(9.0, 4.0 * columns), height=2.4 + 2.8 * rows)
         for panel in axes.flat[len(panels) :]:
             panel.set_axis_off()
-    title = textwrap.fill(title, int(8.5 * figure.get_figwidth()))
+    title = textwrap.fill(title, int(9.5 * figure.get_figwidth()))
     for number, (panel, (task, bands)) in enumerate(zip(axes.flat, panels.items(), strict=False)):
         if curved:
             _bands(panel, bands, styles)

@@ -69,6 +69,16 @@ def test_one_setting_that_differs_is_always_said(make, tmp_path):
     assert list(compared([tmp_path]).groups) == ["dqn learning_rate=0.001", "dqn learning_rate=0.0001"]
 
 
+def test_of_many_settings_a_label_has_the_first_few_if_they_tell_it_apart(make, tmp_path):
+    switches = dict.fromkeys("abcde", True)
+    make("dqn-lab-catch-v0-a", {1: 0}, **dict.fromkeys(switches, False))
+    make("dqn-lab-catch-v0-b", {1: 0}, **switches)
+    assert list(compared([tmp_path]).groups) == ["dqn", "dqn a b c +2"]
+    make("dqn-lab-catch-v0-c", {1: 0}, **switches | {"e": False})
+    make("dqn-lab-catch-v0-d", {1: 0}, **switches | {"d": False})
+    assert list(compared([tmp_path]).groups) == ["dqn", "dqn a b c d e", "dqn a b c d", "dqn a b c e"]
+
+
 def test_presets_of_tasks_and_algorithms_are_no_differences(make, tmp_path):
     for env, rate in (("lab/Catch-v0", 1.0), ("CartPole-v1", 2.0)):
         slug = env.replace("/", "-").lower()
@@ -130,7 +140,7 @@ def test_the_table_as_printed(two_by_three, make):
     assert columns == ["group", "runs", "steps", "seconds", "mean (95 %)", "P(better than dqn)"]
     assert rows[0] == ["dqn", "3", "100", "0", "2 (1 .. 3)", ""]
     make("sb3-ppo-lab-catch-v0", {0: 0, 1200: 0.123456}, finish=False)
-    assert compared([two_by_three]).printed()[1][-1] == ["sb3-ppo", "1 (1 unfinished)", "1,200", "0", "0.123", "0"]
+    assert compared([two_by_three]).printed()[1][-1] == ["sb3-ppo", "1 (1 open)", "1,200", "0", "0.123", "0"]
 
 
 def test_the_mean_curve_is_interpolated_where_all_runs_are(make, tmp_path):
@@ -185,6 +195,8 @@ def test_tasks_without_human_scores_are_scaled_by_their_runs(two_games):
     less = compared([two_games], less_is_better=True)
     assert less.table().set_index(["group", "task"])["iqm_percent"]["a", "all 2"] == pytest.approx(90)
     assert less.found().startswith("Best over 2 tasks: a (90 %)")
+    alone = compared([two_games], by=["protocol"])  # a range of one's own says nothing
+    assert alone.found() == "protocol=classic on 2 tasks" and alone.table()["iqm_percent"].isna().all()
 
 
 def test_a_task_that_one_group_lacks_is_in_no_aggregate(two_games, make):
