@@ -1,5 +1,6 @@
 """TensorBoard as a view of a run's record: each entry becomes an event, at any time again by `rebuild`."""
 
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import FileWriter, summary
 
-from lab import record
+from lab import projector, record
 from lab.errors import Notice
 from lab.record import Entry, hold
 
@@ -27,14 +28,23 @@ class Board:
 
         purge_step: on resume, the first step TensorBoard is to forget from the event files before this one.
         """
-        self._folder = folder
-        self._writer = FileWriter(str(into or folder))
+        self._folder, self._into = folder, into or folder
+        self._writer = FileWriter(str(self._into))
+        self._embeddings: dict[str, Entry] = {}  # by file: what the projector shows, all of it named in one place
         if purge_step is not None:
+            if (folder / projector.CONFIG).exists():
+                kept = [entry for entry in record.read(folder / RECORD) if entry["kind"] == "embedding"]
+                self._embeddings = {entry["file"]: entry for entry in kept}
+                projector.configure(kept, folder)
             self._writer.add_event(Event(step=purge_step, file_version="brain.Event:2"))
             self._writer.add_event(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
     def write(self, entry: Entry) -> None:
         step, time = entry.get("step", 0), entry["time"]
+        if entry["kind"] == "embedding":
+            projector.write(entry, self._folder / entry["file"], self._into)
+            self._embeddings[entry["file"]] = entry
+            projector.configure(self._embeddings.values(), self._into)
         for event in _summaries(entry, self._folder):
             self._writer.add_summary(event, step, time)
 
@@ -62,6 +72,8 @@ def rebuild(folder: Path) -> int:
         board.close()
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
+        (folder / projector.CONFIG).unlink(missing_ok=True)
+        shutil.rmtree(folder / projector.FOLDER, ignore_errors=True)
         for file in Path(fresh).iterdir():
             file.rename(folder / file.name)
     return shown

@@ -6,7 +6,7 @@
         run.finish({"eval/return_mean": 0.97})
 
 On disk: config.json, metadata.json, metrics.jsonl (the record, see lab.record), TensorBoard events (its view),
-checkpoints/, figures/, videos/, tables as CSV, and result.json once finished.
+checkpoints/, figures/, videos/, arrays/, tables as CSV, and result.json once finished.
 """
 
 import dataclasses
@@ -146,6 +146,31 @@ class Run:
         save_file({"labels": np.asarray(labels, np.uint8), "scores": np.asarray(scores, np.float32)}, path)
         self._write({"kind": "pr_curve", "tag": tag, "step": step, "file": str(path.relative_to(self.path))})
 
+    def embedding(
+        self, tag: str, vectors: np.ndarray, labels: Sequence[str] | Mapping[str, Sequence[object]],
+        images: np.ndarray | None = None, step: int = 0,
+    ) -> None:  # fmt: skip
+        """Show vectors (n, dimensions) as points in TensorBoard's projector, which maps them by PCA, t-SNE or UMAP.
+
+        labels: (n,) names, or several columns of them, title -> (n,) values; the projector colours by a column.
+        images: a small picture of each point, (n, height, width) or (n, height, width, 3) uint8.
+        Raises ValueError if these do not fit together.
+        """
+        from safetensors.numpy import save_file
+
+        points, columns = len(vectors), dict(labels) if isinstance(labels, Mapping) else {"label": labels}
+        if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
+            raise ValueError(f"an embedding needs finite vectors (n, dimensions), not {vectors.shape}")
+        if not columns or any(len(column) != points for column in columns.values()):
+            raise ValueError(f"an embedding of {points} vectors needs labels, each with {points} values")
+        if images is not None and (images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != points):
+            raise ValueError(f"{points} vectors need images (n, height, width[, 3]) uint8, not {images.shape}")
+        path = self._file("arrays", tag, step, ".safetensors")
+        arrays = {"vectors": np.ascontiguousarray(vectors, np.float32), "labels": _tsv(columns)}
+        save_file(arrays if images is None else arrays | {"images": np.ascontiguousarray(images)}, path)
+        entry = {"kind": "embedding", "tag": tag, "step": step, "file": str(path.relative_to(self.path))}
+        self._write({**entry, "points": points, "picture": None if images is None else list(images.shape[1:3])})
+
     def table(self, name: str, frame: "pd.DataFrame") -> Path:
         """Save a table as NAME.csv in the run's folder and show it (its first 50 rows) in TensorBoard."""
         path = self.path / f"{name}.csv"
@@ -247,6 +272,17 @@ def _same(taken: list[Path], settings: dict[str, Any]) -> Path | None:
     """The last of `taken` with these settings, or that was killed before it could write any."""
     same = [path for path in taken if not (path / CONFIG).exists() or read_json(path / CONFIG) == settings]
     return same[-1] if same else None
+
+
+def _tsv(columns: Mapping[str, Sequence[object]]) -> np.ndarray:
+    """Columns as tab-separated UTF-8 text, in an array of bytes.
+
+    The projector takes the first line for titles only if there are several columns, and passes empty lines over.
+    """
+    rows = [tuple(columns)] if len(columns) > 1 else []
+    rows += zip(*columns.values(), strict=True)
+    lines = ["\t".join(" ".join(str(cell).split()) or "-" for cell in row) for row in rows]
+    return np.frombuffer("".join(f"{line}\n" for line in lines).encode(), np.uint8)
 
 
 def slug(text: str) -> str:
