@@ -1,7 +1,11 @@
 """The settings of a DQN run: one dataclass is the config, the command line and the saved manifest."""
 
+import tomllib
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
+
+from lab.errors import unknown
 
 
 @dataclass
@@ -20,8 +24,26 @@ class DQNConfig:
     """Environments stepped side by side (Nature: 1)."""
     stack: int = 4
     """Newest frames that make up a state; Atari always has 4."""
+    network: Literal["nature", "nips"] = "nature"
+    """For Atari: Mnih et al. (2015), or the smaller one of Mnih et al. (2013), a third of the work."""
+    dueling: bool = False
+    """Dueling streams for value and advantages (Wang et al., 2016)."""
+    noisy: bool = False
+    """Noisy hidden and output layers, which explore by themselves (Fortunato et al., 2018); set both epsilons to 0."""
+    distribution: Literal["expected", "categorical", "quantile"] = "expected"
+    """What is learned of the return: its mean, C51's atoms (Bellemare et al., 2017), QR-DQN's (Dabney et al., 2018)."""
+    atoms: int = 0
+    """Numbers that describe a distribution; 0: 51 for categorical, 200 for quantile."""
+    v_max: float = 10.0
+    """The categorical support reaches from -v_max to v_max."""
+    munchausen: bool = False
+    """Munchausen DQN: the scaled log-policy is a part of the reward (Vieillard et al., 2020)."""
     replay_capacity: int = 100_000
     """Transitions remembered (Nature: 1,000,000, which needs 7.06 GB for Atari frames)."""
+    priority_alpha: float = 0.0
+    """Prioritised replay (Schaul et al., 2016): how much errors count; 0: uniform replay (0.5 in Rainbow)."""
+    priority_beta: float = 0.4
+    """Importance weights' exponent at first; it rises to 1 by the end of training."""
     batch_size: int = 32
     """Transitions in a minibatch."""
     gamma: float = 0.99
@@ -30,8 +52,12 @@ class DQNConfig:
     """Steps of reward before bootstrapping (Sutton, 1988; 3 in Rainbow, Hessel et al., 2018)."""
     double: bool = False
     """Double DQN (van Hasselt et al., 2016): the online network chooses the action that the target network values."""
+    optimizer: Literal["adam", "rmsprop"] = "adam"
+    """Adam (epsilon 1.5e-4, as in Rainbow), or Nature's centred RMSProp (decay .95, epsilon .01)."""
     learning_rate: float = 1e-4
-    """Adam's step size (Nature: RMSProp, 2.5e-4)."""
+    """The optimiser's step size (Nature: 2.5e-4)."""
+    max_gradient_norm: float = 0.0
+    """Gradients longer than this are shortened to it; 0: never (10 in Wang et al., 2016)."""
     learning_starts: int = 10_000
     """Agent steps before the first update (Nature: 50,000, of random play)."""
     train_every: int = 4
@@ -44,6 +70,8 @@ class DQNConfig:
     """Share of random actions once annealed (Nature: 0.1)."""
     epsilon_steps: int = 100_000
     """Agent steps over which epsilon falls linearly (Nature: 1,000,000)."""
+    epsilon_spread: float = 0.0
+    """Environment i of n explores with epsilon^(1 + this i / (n - 1)) (Ape-X, Horgan et al., 2018: 7); 0: all alike."""
     clip_rewards: bool = True
     """Learn from the sign of the reward; reported returns are never clipped."""
     loss: Literal["huber", "squared"] = "huber"
@@ -84,8 +112,14 @@ PRESETS = {
 }  # fmt: skip
 
 
-def preset(env: str) -> DQNConfig:
-    """The default settings for an environment: those of PRESETS, Atari's, or those of a small task."""
+def preset(env: str, name: str = "") -> DQNConfig:
+    """The default settings for an environment: those of PRESETS, Atari's, or those of a small task.
+
+    name: of a file in agents/presets whose settings take their place. Raises InputError for an unknown one.
+    """
     known = env.rpartition(":")[2]  # "module:Id-v0" imports the module first, as in Gymnasium
     found = PRESETS.get(known, DQNConfig() if known.startswith("ALE/") else replace(_SMALL, total_steps=100_000))
-    return replace(found, env=env)
+    files = {file.stem: file for file in Path(__file__).with_name("presets").glob("*.toml")}
+    if name and name not in files:
+        raise unknown("preset", name, files)
+    return replace(found, env=env, **tomllib.loads(files[name].read_text()) if name else {})

@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
+from agents.capture import Captured
 from agents.config import DQNConfig
+from agents.distributions import distribution
 from agents.environments import make_envs
-from agents.exploration import epsilon_greedy, linear_epsilon
-from agents.networks import q_network
+from agents.exploration import epsilon_greedy, linear_epsilon, spread
+from agents.networks import QNetwork, sample_noise
+from agents.prioritised import PrioritisedReplay
 from agents.replay import Batch, Replay
-from agents.targets import double_td_target, td_target
+from agents.targets import greedy, munchausen_bonus, soft_value
 from lab import device
 
 
@@ -29,42 +31,78 @@ class DQN:
     def __init__(self, shape: tuple[int, ...], actions: int, config: DQNConfig, where: torch.device):
         """shape: of a state, (stack, *frame); actions: their number. Initialise Q with random weights and Q^ = Q."""
         self.config, self.actions, self.device = config, actions, where
+        self.distribution = distribution(config, where)
         torch.manual_seed(config.seed)
-        self.q = q_network(shape, actions).to(where)
-        self.target = q_network(shape, actions).to(where)
+        self.q, self.target = (self._network(shape, actions).to(where) for _ in range(2))
         self.sync()
-        self.optimizer = torch.optim.Adam(self.q.parameters(), lr=config.learning_rate, eps=1.5e-4, fused=True)
+        self.optimizer = _optimizer(config, self.q.parameters(), where)
         self.bfloat16 = device.bfloat16(config.precision, where)
+        self.random = torch.Generator(where).manual_seed(config.seed)  # of exploration and of noisy layers
+
+    def _network(self, shape: tuple[int, ...], actions: int) -> QNetwork:
+        config, atoms = self.config, self.distribution.atoms
+        return QNetwork(
+            shape, actions, network=config.network, atoms=atoms, dueling=config.dueling, noisy=config.noisy
+        )  # fmt: skip
+
+    def prepare(self, state: torch.Tensor) -> torch.Tensor:
+        """States (n, stack, *frame) as the networks want them: uint8 pixels are taken to [0, 1], others as they are."""
+        if state.dtype != torch.uint8:
+            return state.float()
+        state = state.to(torch.bfloat16 if self.bfloat16 else torch.float32)
+        if state.ndim == 4:  # images: channels last is the order in which convolutions are fast
+            state = state.contiguous(memory_format=torch.channels_last)
+        return state.mul_(1 / 255)
+
+    def output(self, network: nn.Module, prepared: torch.Tensor) -> torch.Tensor:
+        """What a network says of prepared states (n, stack, *frame): (n, actions, atoms)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return network(prepared).float()
 
     def values(self, network: nn.Module, state: torch.Tensor) -> torch.Tensor:
-        """Action values (n, actions) of states (n, stack, *frame): pixels taken to [0, 1], other frames as they are."""
-        scaled = state.float() / 255 if state.dtype == torch.uint8 else state.float()
-        if scaled.ndim == 4:  # images: channels last is the order in which convolutions are fast
-            scaled = scaled.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            return network(scaled).float()
+        """Action values (n, actions) of states (n, stack, *frame)."""
+        return self.distribution.values(self.output(network, self.prepare(state)))
 
     @torch.no_grad()
-    def act(self, state: np.ndarray, epsilon: float, random: np.random.Generator) -> np.ndarray:
-        """a_t for states (n, stack, *frame): random with probability epsilon, else argmax_a Q(phi(s_t), a)."""
+    def act(self, state: np.ndarray, epsilon: float, random: torch.Generator) -> np.ndarray:
+        """Actions (n,) in states (n, stack, *frame): random with probability epsilon, else argmax_a Q(phi(s), a)."""
         values = self.values(self.q, torch.as_tensor(state, device=self.device))
-        return epsilon_greedy(values.argmax(dim=1).cpu().numpy(), self.actions, epsilon, random)
+        return epsilon_greedy(values.cpu(), epsilon, random).numpy()
 
-    def update(self, batch: Batch) -> torch.Tensor:
-        """One gradient step on (y_j - Q(phi_j, a_j))^2 with respect to Q's weights only; returns the loss."""
-        with torch.no_grad():
-            next_values = self.values(self.target, batch.next_state)
-            if self.config.double:
-                best = self.values(self.q, batch.next_state)
-                y = double_td_target(batch.reward, batch.terminal, next_values, best, batch.discount)
-            else:
-                y = td_target(batch.reward, batch.terminal, next_values, batch.discount)
-        q = self.values(self.q, batch.state).gather(1, batch.action[:, None]).squeeze(1)
-        loss = functional.huber_loss(q, y) if self.config.loss == "huber" else functional.mse_loss(q, y)
+    @torch.no_grad()
+    def explore(self, state: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
+        """As act, while learning and all on the device: an epsilon for each environment, new noise in noisy layers."""
+        sample_noise(self.q, self.random)
+        return epsilon_greedy(self.values(self.q, state), epsilon, self.random)
+
+    def update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """One gradient step on (y_j - Q(phi_j, a_j))^2 with respect to Q's weights only; the loss, the errors (B,)."""
+        for network in (self.q, self.target):
+            sample_noise(network, self.random)
+        losses, errors = self._losses(batch)
+        loss = (batch.weight * losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.config.max_gradient_norm:
+            nn.utils.clip_grad_norm_(self.q.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
-        return loss.detach()
+        return loss.detach(), errors
+
+    def _losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss and size of the error of each transition, (B,)."""
+        each = torch.arange(len(batch.action), device=self.device)
+        state, next_state = self.prepare(batch.state), self.prepare(batch.next_state)
+        values = self.distribution.values
+        chosen, reward = self.output(self.q, state)[each, batch.action], batch.reward  # (B, atoms), (B,)
+        with torch.no_grad():
+            following = self.output(self.target, next_state)  # (B, actions, atoms)
+            if self.config.munchausen:
+                reward = reward + munchausen_bonus(values(self.output(self.target, state)), batch.action)
+                following = soft_value(values(following))[:, None]  # (B, 1)
+            else:
+                online = values(self.output(self.q, next_state)) if self.config.double else None
+                following = following[each, greedy(values(following), online)]  # (B, atoms)
+        return self.distribution.losses(chosen, following, reward, batch.terminal, batch.discount)
 
     def sync(self) -> None:
         """Reset Q^ = Q."""
@@ -74,11 +112,35 @@ class DQN:
         return {"q": self.q, "target": self.target, "optimizer": self.optimizer}
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: part.state_dict() for name, part in self._parts().items()}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {**parts, "random": self.random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+        self.random.set_state(state["random"])
+
+
+def _optimizer(config: DQNConfig, parameters: Iterator[nn.Parameter], where: torch.device) -> torch.optim.Optimizer:
+    capturable = where.type == "cuda"  # its steps can be part of a CUDA graph
+    if config.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=config.learning_rate, eps=1.5e-4, fused=True, capturable=capturable)
+    return torch.optim.RMSprop(
+        parameters, lr=config.learning_rate, alpha=0.95, eps=0.01, centered=True, capturable=capturable
+    )
+
+
+def _replay(config: DQNConfig, shape: tuple[int, ...], frame_type: torch.dtype, where: torch.device) -> Replay:
+    size = (config.replay_capacity, config.num_envs, shape[1:], frame_type)
+    options = {
+        "stack": shape[0], "seed": config.seed, "gamma": config.gamma, "n_step": config.n_step, "device": where,
+    }  # fmt: skip
+    if not config.priority_alpha:
+        return Replay(*size, **options)
+    updates = max(1, (config.total_steps - config.learning_starts) // config.train_every)
+    return PrioritisedReplay(
+        *size, **options, alpha=config.priority_alpha, beta=config.priority_beta, anneal=updates
+    )  # fmt: skip
 
 
 class Tick(NamedTuple):
@@ -97,12 +159,13 @@ class Training:
         self.envs = make_envs(config, config.num_envs)
         shape = self.envs.single_observation_space.shape
         frame_type = torch.from_numpy(np.empty(0, self.envs.single_observation_space.dtype)).dtype
-        self.replay = Replay(
-            config.replay_capacity, config.num_envs, shape[1:], frame_type,
-            stack=shape[0], seed=config.seed, gamma=config.gamma, n_step=config.n_step, device=where,
-        )  # fmt: skip
+        self.replay = _replay(config, shape, frame_type, where)
         self.agent = DQN(shape, int(self.envs.single_action_space.n), config, where)
-        self.random = np.random.default_rng(config.seed)
+        self.spread = spread(config.num_envs, config.epsilon_spread)
+        self._explore, self._learn = self.agent.explore, self._update
+        if where.type == "cuda":
+            generators = (self.agent.random, self.replay.random)
+            self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
         self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device
@@ -117,22 +180,31 @@ class Training:
         while self.step < config.total_steps:
             # With probability epsilon select a random action a_t, otherwise argmax_a Q(phi(s_t), a)
             epsilon = linear_epsilon(self.step, config.epsilon_start, config.epsilon_end, config.epsilon_steps)
-            action = self.agent.act(self.state, epsilon, self.random)
-            # Execute a_t in the emulator and observe the reward r_t and the image x_{t+1}
-            next_state, reward, terminated, truncated, info = self.envs.step(action)
-            # Store the transition (phi_t, a_t, r_t, phi_{t+1}) in D
+            action = self._explore(torch.from_numpy(self.state), epsilon**self.spread).numpy(force=True)
+            # Execute a_t in the emulator ...
+            self.envs.send(action)
             live = ~self.ended
+            self.step += int(live.sum())
+            # ... and while it works, sample a minibatch of transitions from D and perform a gradient step
+            while self.updates < (self.step - config.learning_starts) // config.train_every:
+                self.loss = self._learn()
+                self.updates += 1
+                if self.updates % config.target_every == 0:  # every C steps reset Q^ = Q
+                    self.agent.sync()
+            # Observe the reward r_t and the image x_{t+1}; store the transition (phi_t, a_t, r_t, phi_{t+1}) in D
+            next_state, reward, terminated, truncated, info = self.envs.recv()
             learned = np.sign(reward) if config.clip_rewards else reward
             self.replay.add(self.state[:, -1], action, learned, terminated | info["life_lost"], live)
             self.state, self.ended = next_state, terminated | truncated
-            self.step += int(live.sum())
-            # Sample a minibatch of transitions from D and perform a gradient step; every C steps reset Q^ = Q
-            while self.updates < (self.step - config.learning_starts) // config.train_every:
-                self.loss = self.agent.update(self.replay.sample(config.batch_size))
-                self.updates += 1
-                if self.updates % config.target_every == 0:
-                    self.agent.sync()
             yield Tick(epsilon, self._count(reward, live))
+
+    def _update(self) -> torch.Tensor:
+        """Sample a minibatch and perform a gradient step on it; returns the loss."""
+        batch = self.replay.sample(self.config.batch_size)
+        loss, error = self.agent.update(batch)
+        if isinstance(self.replay, PrioritisedReplay):
+            self.replay.prioritise(batch.slot, error)
+        return loss
 
     def _count(self, reward: np.ndarray, live: np.ndarray) -> list[tuple[int, float, int]]:
         """Add raw rewards up; the episodes that this vector step ended, each at an agent step of its own."""
@@ -150,7 +222,6 @@ class Training:
         return {
             "agent": self.agent.state_dict(),
             "replay": self.replay.state_dict(),
-            "random": self.random.bit_generator.state,
             "step": self.step,
             "updates": self.updates,
             "loss": self.loss,
@@ -163,7 +234,6 @@ class Training:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
-        self.random.bit_generator.state = state["random"]
         self.step, self.updates, self.loss = state["step"], state["updates"], state["loss"]
         if state["envs"] is None:  # the emulator cannot be put back: new games, and no transition into them
             self.replay.cut()

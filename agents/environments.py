@@ -8,7 +8,7 @@ from gymnasium.vector import VectorEnv
 
 import envs
 from agents.config import DQNConfig
-from agents.networks import q_network
+from agents.networks import QNetwork
 from lab.errors import InputError, unknown
 
 FRAME_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
@@ -36,7 +36,7 @@ def check_playable(config: DQNConfig) -> None:
         if space.dtype.name not in FRAME_TYPES:
             raise ValueError(f"frames of type {space.dtype} are not among {', '.join(FRAME_TYPES)}")
         with torch.device("meta"):
-            q_network(space.shape, 1)
+            QNetwork(space.shape, 1)
     except ValueError as error:
         raise InputError(f"environment {config.env} cannot be learned: {error}") from None
     _check_memory(config, space)

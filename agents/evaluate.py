@@ -49,7 +49,7 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
     num_envs = min(episodes, 8)
     quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
     games = make_envs(config, num_envs)
-    random = np.random.default_rng(seed)
+    random = torch.Generator().manual_seed(seed)
     epsilon = evaluation_epsilon(config)
     state, _ = games.reset(seed=seed + config.seed)
     ended = np.zeros(num_envs, bool)
@@ -74,7 +74,7 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
 def film(agent: DQN, config: DQNConfig, seed: int = 2_000_000) -> tuple[np.ndarray, float]:
     """Play one episode (at most MAX_FILM agent steps); its pictures (time, height, width, 3) uint8 and its return."""
     game, picture = _filmed_atari(config, seed) if envs.is_atari(config.env) else _filmed(config)
-    random = np.random.default_rng(seed)
+    random = torch.Generator().manual_seed(seed)
     epsilon = evaluation_epsilon(config)
     state, _ = game.reset(seed=seed)
     frames, total, over = [picture(None)], 0.0, False

@@ -1,6 +1,6 @@
-"""How an agent explores: epsilon-greedy, with epsilon falling over time."""
+"""How an agent explores: epsilon-greedy, with epsilon falling over time and differing between environments."""
 
-import numpy as np
+import torch
 
 
 def linear_epsilon(step: int, start: float, end: float, steps: int) -> float:
@@ -8,7 +8,20 @@ def linear_epsilon(step: int, start: float, end: float, steps: int) -> float:
     return end + (start - end) * max(0.0, 1.0 - step / steps)
 
 
-def epsilon_greedy(greedy: np.ndarray, actions: int, epsilon: float, random: np.random.Generator) -> np.ndarray:
-    """With probability epsilon a uniformly random action, each environment with a coin of its own; (n,) -> (n,)."""
-    explore = random.random(len(greedy)) < epsilon
-    return np.where(explore, random.integers(actions, size=len(greedy)), greedy)
+def spread(num_envs: int, alpha: float) -> torch.Tensor:
+    """Exponents e_i = 1 + alpha i / (n - 1) of the environments' own epsilons, epsilon^{e_i}; (num_envs,).
+
+    Ape-X (Horgan et al., 2018, ICLR) has alpha 7; 0 is the same epsilon for all.
+    """
+    return 1 + alpha * torch.arange(num_envs) / max(1, num_envs - 1)
+
+
+def epsilon_greedy(values: torch.Tensor, epsilon: float | torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """With probability epsilon a uniformly random action, else the best; each environment has a coin of its own.
+
+    values (n, actions), epsilon one number or (n,) -> (n,) int64
+    """
+    n, actions = values.shape
+    explore = torch.rand(n, generator=random, device=values.device) < epsilon
+    anything = torch.randint(actions, (n,), generator=random, device=values.device)
+    return torch.where(explore, anything, values.argmax(dim=1))

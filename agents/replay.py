@@ -22,13 +22,17 @@ class Batch(NamedTuple):
     next_state: torch.Tensor  # (B, stack, *frame)
     terminal: torch.Tensor  # (B,) bool: nothing to bootstrap from
     discount: torch.Tensor  # (B,) float32: gamma^m, of what is bootstrapped
+    weight: torch.Tensor  # (B,) float32: of each one's loss; 0 where it is no transition
+    slot: torch.Tensor  # (B,) int64: where it lies in the memory
 
 
 class Replay:
     """Uniform replay over `num_envs` streams of frames.
 
     The row after the end of an episode holds its final frame and an action that the environment ignored (NEXT_STEP
-    autoreset): it is stored with live=False, serves as the last transition's next state and is never sampled itself.
+    autoreset): it is stored with live=False, serves as the last transition's next state and is never learned from.
+    Row r of environment e is slot r * num_envs + e of every array. No shape depends on what is sampled and nothing is
+    read back to the host, so that sampling can be part of a CUDA graph.
     """
 
     def __init__(
@@ -39,25 +43,34 @@ class Replay:
 
         n_step: steps of reward before bootstrapping (Sutton, 1988), each discounted by gamma.
         """
-        self.rows = capacity // num_envs
-        self.stack = stack
-        self.count = 0  # rows ever added; the newest lies at (count - 1) % rows
+        self.rows, self.num_envs = capacity // num_envs, num_envs
+        self.stack, self.n_step = stack, n_step
+        self.count = 0  # rows ever added; the newest lies in row (count - 1) % rows
         if self.rows < stack + n_step + 1:
             raise ValueError(f"a replay of {capacity} over {num_envs} environments cannot hold a stack of {stack}")
+        self.device = torch.device(device)
         self.gamma_powers = gamma ** torch.arange(n_step + 1, dtype=torch.float32, device=device)
-        shape = (self.rows, num_envs)
-        self.frames = torch.empty((*shape, *frame), dtype=dtype, device=device)  # pages are taken as they are filled
-        self.actions = torch.zeros(shape, dtype=torch.uint8, device=device)
-        self.rewards = torch.zeros(shape, dtype=torch.float32, device=device)
-        self.terminal = torch.zeros(shape, dtype=torch.bool, device=device)
-        self.live = torch.zeros(shape, dtype=torch.bool, device=device)
-        self.age = torch.zeros(shape, dtype=torch.uint8, device=device)  # frames since the start, at most stack - 1
+        slots = self.rows * num_envs
+        self.frames = torch.empty((slots + 1, *frame), dtype=dtype, device=device)  # pages are taken as they are filled
+        self.frames[slots] = 0  # stands for every frame of before an episode began
+        self.actions = torch.zeros(slots, dtype=torch.uint8, device=device)
+        self.rewards = torch.zeros(slots, dtype=torch.float32, device=device)
+        self.terminal = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.live = torch.zeros(slots, dtype=torch.bool, device=device)
+        self.age = torch.zeros(slots, dtype=torch.uint8, device=device)  # frames since the start, at most stack - 1
         self._next_age = torch.zeros(num_envs, dtype=torch.uint8, device=device)
-        self._random = torch.Generator(device).manual_seed(seed)
+        self._whole = torch.zeros(2, dtype=torch.int64, device=device)  # first whole transition, and how many there are
+        self._any_live = False
+        self.random = torch.Generator(device).manual_seed(seed)
 
     def __len__(self) -> int:
         """Transitions (live or not) now in memory."""
-        return min(self.count, self.rows) * self.actions.shape[1]
+        return min(self.count, self.rows) * self.num_envs
+
+    def row(self, number: int) -> slice:
+        """The slots of the row that was, or will be, the `number`-th added."""
+        first = number % self.rows * self.num_envs
+        return slice(first, first + self.num_envs)
 
     def add(
         self, frame: np.ndarray, action: np.ndarray, reward: np.ndarray, terminal: np.ndarray, live: np.ndarray
@@ -67,83 +80,87 @@ class Replay:
         terminal: a real end (game over, lost life), not a time limit, from which the next state must bootstrap.
         live: False where this step only reset the environment.
         """
-        row = self.count % self.rows
-        device = self.frames.device
-        self.frames[row] = torch.as_tensor(frame, device=device)
-        self.actions[row] = torch.as_tensor(action, device=device)
-        self.rewards[row] = torch.as_tensor(reward, device=device)
-        self.terminal[row] = torch.as_tensor(terminal, device=device)
-        self.live[row] = alive = torch.as_tensor(live, device=device)
+        row = self.row(self.count)
+        self.frames[row] = torch.as_tensor(frame, device=self.device)
+        self.actions[row] = torch.as_tensor(action, device=self.device)
+        self.rewards[row] = torch.as_tensor(reward, device=self.device)
+        self.terminal[row] = torch.as_tensor(terminal, device=self.device)
+        self.live[row] = alive = torch.as_tensor(live, device=self.device)
         self.age[row] = self._next_age
-        self._next_age = torch.where(alive, (self._next_age + 1).clamp(max=self.stack - 1), 0).to(torch.uint8)
+        self._next_age.copy_(torch.where(alive, (self._next_age + 1).clamp(max=self.stack - 1), 0))
         self.count += 1
+        self._any_live |= bool(np.any(live))
+        self._note_whole()
+
+    def _note_whole(self) -> None:
+        oldest, end = self.whole()
+        self._whole[0], self._whole[1] = oldest * self.num_envs, max(0, end - oldest) * self.num_envs
+
+    def whole(self) -> tuple[int, int]:
+        """The rows [oldest, end) whose states still have all their frames, and whose state n steps on has come."""
+        return max(0, self.count - self.rows + self.stack - 1), self.count - self.n_step
 
     def cut(self) -> None:
         """The streams break off here: the next row added begins new episodes (environments made anew on resume)."""
         if self.count:
-            self.live[(self.count - 1) % self.rows] = False
+            self.live[self.row(self.count - 1)] = False
         self._next_age.zero_()
 
     def sample(self, batch_size: int) -> Batch:
         """A uniform minibatch of live transitions. Raises ValueError while there is none."""
-        oldest = max(0, self.count - self.rows + self.stack - 1)  # rows before it have lost frames of their stack
-        newest = self.count - len(self.gamma_powers)  # the state n steps later has not come yet for the rows after it
-        if newest < oldest:
+        oldest, end = self.whole()
+        if end <= oldest or not self._any_live:
             raise ValueError("the replay holds no whole transition yet")
-        device, envs = self.frames.device, self.actions.shape[1]
-        chosen = torch.empty(0, dtype=torch.long, device=device)
-        while len(chosen) < batch_size:  # reset rows are few: draw again in their place
-            index = torch.randint(
-                oldest * envs, (newest + 1) * envs, (batch_size,), generator=self._random, device=device
-            )
-            alive = self.live[(index // envs) % self.rows, index % envs]
-            if not alive.any() and not self._any_live():
-                raise ValueError("the replay holds no whole transition yet")
-            chosen = torch.cat([chosen, index[alive]])
-        index = chosen[:batch_size]
-        return self._gather(index // envs, index % envs)
+        return self.gather(*self._draw(batch_size))
 
-    def _any_live(self) -> bool:
-        held = torch.arange(max(0, self.count - self.rows), self.count - 1, device=self.frames.device) % self.rows
-        return bool(self.live[held].any())
+    def _draw(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Slots (B,) and their weights: twice as many as are wanted are drawn, and the live among them come first."""
+        uniform = torch.rand(2 * batch_size, generator=self.random, dtype=torch.float64, device=self.device)
+        slot = (self._whole[0] + (uniform * self._whole[1]).long()) % len(self.live)
+        first = torch.argsort(~self.live[slot], stable=True)[:batch_size]
+        slot = slot[first]
+        return slot, self.live[slot].float()
 
-    def _gather(self, at: torch.Tensor, env: torch.Tensor) -> Batch:
-        """The transitions at absolute rows `at` of environments `env`, both (B,)."""
-        steps = torch.arange(len(self.gamma_powers) - 1, device=at.device)
-        rows = (at[:, None] + steps) % self.rows  # (B, n)
-        envs = env[:, None]
+    def gather(self, slot: torch.Tensor, weight: torch.Tensor) -> Batch:
+        """The transitions in the slots (B,)."""
+        at, env = slot // self.num_envs, slot % self.num_envs
+        steps = torch.arange(self.n_step, device=self.device)
+        slots = (at[:, None] + steps) % self.rows * self.num_envs + env[:, None]  # (B, n)
         # A step counts while the episode goes on: no end just before it, and it is no reset.
-        goes_on = self.live[rows[:, 1:], envs] & ~self.terminal[rows[:, :-1], envs]  # (B, n - 1)
-        counts = torch.cat([torch.ones_like(envs, dtype=torch.bool), goes_on.cumprod(dim=1).bool()], dim=1)  # (B, n)
-        reward = (self.rewards[rows, envs] * self.gamma_powers[:-1] * counts).sum(dim=1)
+        goes_on = self.live[slots[:, 1:]] & ~self.terminal[slots[:, :-1]]  # (B, n - 1)
+        counts = torch.cat([torch.ones_like(slots[:, :1]), goes_on.cumprod(dim=1)], dim=1)  # (B, n)
         taken = counts.sum(dim=1)  # m, (B,)
-        last = (at + taken - 1) % self.rows
+        last = slots.gather(1, taken[:, None] - 1).squeeze(1)
         return Batch(
-            self._stacks(at, env),
-            self.actions[at % self.rows, env].long(),
-            reward,
-            self._stacks(at + taken, env),
-            self.terminal[last, env],
+            self._states(at, env),
+            self.actions[slot].long(),
+            (self.rewards[slots] * self.gamma_powers[:-1] * counts).sum(dim=1),
+            self._states(at + taken, env),
+            self.terminal[last],
             self.gamma_powers[taken],
+            weight,
+            slot,
         )
 
-    def _stacks(self, at: torch.Tensor, env: torch.Tensor) -> torch.Tensor:
-        """The states at absolute rows `at`: their newest frames, (B, stack, *frame), padded as the environment pads."""
-        back = torch.arange(self.stack - 1, -1, -1, device=at.device)
-        frames = self.frames[(at[:, None] - back) % self.rows, env[:, None]]  # (B, stack, *frame)
-        frames[back > self.age[at % self.rows, env][:, None]] = 0  # frames of an earlier episode
-        return frames
+    def _states(self, at: torch.Tensor, env: torch.Tensor) -> torch.Tensor:
+        """The states at rows `at`: their newest frames, (B, stack, *frame), padded as the environment pads."""
+        back = torch.arange(self.stack - 1, -1, -1, device=self.device)
+        slots = (at[:, None] - back) % self.rows * self.num_envs + env[:, None]  # (B, stack)
+        age = self.age[slots[:, -1:]]
+        slots = torch.where(back > age, len(self.live), slots)  # of an earlier episode: the empty frame instead
+        return self.frames.index_select(0, slots.flatten()).unflatten(0, slots.shape)
 
     _ARRAYS = ("frames", "actions", "rewards", "terminal", "live", "age")
 
     def state_dict(self) -> dict[str, Any]:
-        filled = min(self.count, self.rows)
-        arrays = {name: getattr(self, name)[:filled] for name in self._ARRAYS}
-        return {**arrays, "next_age": self._next_age, "count": self.count, "random": self._random.get_state()}
+        arrays = {name: getattr(self, name)[: len(self)] for name in self._ARRAYS}
+        return {**arrays, "next_age": self._next_age, "count": self.count, "random": self.random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self._ARRAYS:
             getattr(self, name)[: len(state[name])] = state[name]
-        self._next_age = state["next_age"].to(self.frames.device)
+        self._next_age.copy_(state["next_age"])
         self.count = state["count"]
-        self._random.set_state(state["random"])
+        self._any_live = bool(self.live.any())
+        self._note_whole()
+        self.random.set_state(state["random"])

@@ -10,6 +10,7 @@ from agents.config import DQNConfig
 from agents.dqn import Tick, Training
 from agents.environments import check_playable
 from agents.evaluate import evaluate
+from agents.networks import no_noise
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -18,24 +19,33 @@ from lab.interrupt import stop_wanted
 from lab.run import Run
 
 METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
+_AT_MOST = {
+    "seed": 2**30, "threads": 1024, "stack": 255, "n_step": 1000, "num_envs": 4096, "atoms": 1000,
+    "max_gradient_norm": 1e6, "epsilon_spread": 100,
+}  # fmt: skip
 
 
 def check(config: DQNConfig) -> None:
     """Raises InputError for a setting that cannot work."""
     positive = (
         "total_steps", "num_envs", "stack", "n_step", "replay_capacity", "batch_size", "learning_rate", "train_every",
-        "target_every", "epsilon_steps", "eval_episodes", "log_every", "checkpoint_every",
+        "target_every", "epsilon_steps", "eval_episodes", "log_every", "checkpoint_every", "v_max",
     )  # fmt: skip
     for name in positive:
         if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"{name} must be above 0, not {getattr(config, name)}")
-    for name in ("gamma", "epsilon_start", "epsilon_end"):
+    for name in ("gamma", "epsilon_start", "epsilon_end", "priority_alpha", "priority_beta"):
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"{name} must lie in [0, 1], not {getattr(config, name)}")
-    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("n_step", 1000), ("num_envs", 4096)):
+    for name, most in _AT_MOST.items():
         if not 0 <= getattr(config, name) <= most:
             raise InputError(f"{name} must lie in 0 .. {most}, not {getattr(config, name)}")
-    least = (config.n_step + 3) * config.num_envs  # by then there is a whole transition, even behind a reset
+    if config.munchausen and (config.double or config.distribution != "expected"):
+        other = "double" if config.double else f"distribution={config.distribution}"
+        raise InputError(f"munchausen has a target of its own, which {other} would change; leave one of them out")
+    if config.atoms == 1:
+        raise InputError("atoms=1 describes no distribution; give at least 2, or 0 for the usual number")
+    least = (config.n_step + 4) * config.num_envs  # by then there is a whole transition, even behind a reset
     if config.learning_starts < least:
         raise InputError(
             f"learning_starts={config.learning_starts} is too few for {config.num_envs} environments; "
@@ -93,6 +103,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     steps_per_second = (training.step - first_step) / (time.perf_counter() - began)
     _save(run, training, recent)
 
+    no_noise(training.agent.q)
     scores = evaluate(training.agent, config, config.eval_episodes)
     run.table("evaluation", scores)
     returns = scores["return"].to_numpy()

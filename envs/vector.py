@@ -101,6 +101,14 @@ class Replayable(SyncVectorEnv):
         info["life_lost"] = np.zeros(self.num_envs, bool)
         return observation, reward, terminated, truncated, info
 
+    def send(self, actions: np.ndarray) -> None:
+        """Step by these actions when `recv` asks for the outcome, as ALE's environments do in the background."""
+        self._sent = actions
+
+    def recv(self):
+        """What `step` returns for the actions sent."""
+        return self.step(self._sent)
+
     def snapshot(self) -> Snapshot:
         """What `restore` needs; JSON types only."""
         tapes = [{"origin": env.origin, "actions": list(env.actions)} for env in self.envs]

@@ -37,9 +37,9 @@ def weights(network):
 def test_only_the_chosen_action_gets_gradient(small):
     agent = DQN((1, 8), 3, small("test/Line-v0"), CPU)
     states, ones = torch.rand(2, 4, 1, 8), torch.ones(4)
-    batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones)
+    batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones, ones, ones.long())
     agent.update(batch)
-    gradient = agent.q.head.weight.grad
+    gradient = agent.q.head.out.weight.grad
     assert gradient[1].any() and not gradient[0].any() and not gradient[2].any()
     assert all(values.grad is None for values in agent.target.parameters())
 
@@ -83,9 +83,75 @@ def test_returns_over_n_steps_stop_where_the_episode_does(small, n):
         assert (batch.terminal == (is_end & (next_at == last))).all()
 
 
-def test_double_dqn_learns_from_another_target(small):
-    plain, double = (finished(Training(small("lab/Catch-v0", double=double), CPU)) for double in (False, True))
-    assert not torch.equal(weights(plain.agent.q), weights(double.agent.q))
+SWITCHES = [
+    {"double": True}, {"dueling": True}, {"noisy": True}, {"distribution": "categorical"}, {"distribution": "quantile"},
+    {"munchausen": True}, {"priority_alpha": 0.5}, {"n_step": 3}, {"max_gradient_norm": 0.01}, {"loss": "squared"},
+    {"optimizer": "rmsprop"}, {"epsilon_spread": 7.0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("switch", [*SWITCHES, {"double": True, "dueling": True, "noisy": True, "n_step": 3,
+    "distribution": "categorical", "priority_alpha": 0.5}], ids=str)  # fmt: skip
+def test_every_switch_changes_what_is_learned_and_resumes_in_every_bit(small, switch):
+    config = small("lab/Catch-v0", total_steps=200, **switch)
+    plain, training = (
+        finished(Training(replace(config, **{name: getattr(small("lab/Catch-v0"), name) for name in switch}), CPU)),
+        Training(config, CPU),
+    )
+    saved = [copy.deepcopy(training.state_dict()) for _ in training if training.step == 120]
+    left, right = weights(plain.agent.q), weights(training.agent.q)
+    assert left.shape != right.shape or not torch.equal(left, right)
+    restored = Training(config, CPU)
+    restored.load_state_dict(saved[0])
+    assert_equal(finished(restored).state_dict(), training.state_dict())
+
+
+@pytest.mark.parametrize("kind", [{}, {"distribution": "categorical"}, {"distribution": "quantile", "atoms": 11},
+    {"munchausen": True}, {"dueling": True, "double": True}], ids=str)  # fmt: skip
+def test_every_kind_of_learning_finds_the_value_of_a_known_process(small, kind):
+    """State 0 gives reward 1 and leads to state 1, which gives 2 and ends: by action values 1 + .5 * 2 and 2."""
+    config = small("test/Line-v0", gamma=0.5, learning_rate=3e-3, target_every=50, **kind)
+    agent = DQN((1, 2), 2, config, CPU)
+    state = torch.eye(2)[torch.tensor([0, 0, 1, 1]), None]  # (4, 1, 2)
+    action, slot = torch.tensor([0, 1, 0, 1]), torch.arange(4)
+    reward, terminal = torch.tensor([1.0, 1.0, 2.0, 2.0]), torch.tensor([False, False, True, True])
+    following = torch.eye(2)[torch.ones(4, dtype=int), None]
+    batch = Batch(state, action, reward, following, terminal, torch.full((4,), 0.5), torch.ones(4), slot)
+    for update in range(1500):
+        agent.update(batch)
+        if update % config.target_every == 0:
+            agent.sync()
+    values = agent.values(agent.q, state[[0, 2]]).detach()
+    if kind.get("munchausen"):  # both actions alike: a bonus of .9 * .03 log .5, and .03 log 2 for the entropy at s'
+        bonus = 0.03 * torch.log(torch.tensor(2.0)).item()
+        expected = [1 - 0.9 * bonus + 0.5 * (2 - 0.9 * bonus + bonus), 2 - 0.9 * bonus]
+    else:
+        expected = [2.0, 2.0]
+    assert values.max(dim=1).values.tolist() == pytest.approx(expected, abs=0.05)
+
+
+def test_a_batch_is_learned_from_by_its_weights(small):
+    """A transition of weight 0 changes nothing."""
+    first, second = (DQN((1, 8), 3, small("test/Line-v0"), CPU) for _ in range(2))
+    states, ones = torch.rand(2, 4, 1, 8), torch.ones(4)
+    weight = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    for agent, reward in ((first, ones), (second, torch.tensor([1.0, 1.0, 1.0, 50.0]))):
+        agent.update(Batch(states[0], ones.long(), reward, states[1], ones < 0, 0.99 * ones, weight, ones.long()))
+    assert torch.equal(weights(first.q), weights(second.q))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: compares CUDA graphs with plain calls")
+@pytest.mark.parametrize("switch", [{}, {"double": True, "n_step": 3, "priority_alpha": 0.5}], ids=str)
+def test_captured_learning_equals_plain_learning_over_1000_updates(small, switch, monkeypatch):
+    where = torch.device("cuda")
+    config = small("lab/Catch-v0", total_steps=2_100, learning_starts=100, train_every=2, **switch)
+    captured = finished(Training(config, where))
+    monkeypatch.setattr(
+        "agents.dqn.Captured", lambda function, *_: lambda *inputs: function(*(value.to(where) for value in inputs))
+    )
+    plain = finished(Training(config, where))
+    assert captured.updates == plain.updates == 1000
+    assert torch.allclose(weights(captured.agent.q), weights(plain.agent.q), rtol=1e-3, atol=1e-5)
 
 
 def test_clipped_rewards_are_learned_from_and_never_reported(small, tmp_path):
@@ -243,7 +309,7 @@ def test_atari_resumes_with_new_games_and_no_transition_into_them(small):
     second = Training(config, CPU)
     second.load_state_dict(first.state_dict())
     assert second.step == first.step and torch.equal(weights(second.agent.q), weights(first.agent.q))
-    assert not second.replay.live[(second.replay.count - 1) % second.replay.rows].any()
+    assert not second.replay.live[second.replay.row(second.replay.count - 1)].any()
     finished(second)
     assert second.updates == (200 - 60) // config.train_every
 

@@ -1,0 +1,101 @@
+"""Prioritised experience replay: what surprised the network is replayed more often."""
+
+from typing import Any
+
+import torch
+
+from agents.replay import Replay
+
+
+class SumTree:
+    """n numbers, of which `find` finds where a running sum passes a value; updates and finds take log2(n) steps.
+
+    Nodes lie in one array: the children of node i are 2i and 2i + 1, the root is 1, leaf k is node leaves + k.
+    """
+
+    def __init__(self, n: int, device: torch.device | str = "cpu"):
+        self.levels = max(1, (n - 1).bit_length())
+        self.leaves = 2**self.levels
+        self.nodes = torch.zeros(2 * self.leaves, dtype=torch.float64, device=device)
+
+    def __getitem__(self, leaf: torch.Tensor | slice) -> torch.Tensor:
+        return self.nodes[self.leaves :][leaf]
+
+    def total(self) -> torch.Tensor:
+        return self.nodes[1]
+
+    def set(self, leaf: torch.Tensor, value: torch.Tensor | float) -> None:
+        """Set leaves (B,) to values (B,), and every sum above them."""
+        node = leaf + self.leaves
+        self.nodes[node] = torch.as_tensor(value, dtype=torch.float64, device=node.device)
+        for _ in range(self.levels):
+            node = node // 2
+            self.nodes[node] = self.nodes[2 * node] + self.nodes[2 * node + 1]
+
+    def find(self, value: torch.Tensor) -> torch.Tensor:
+        """The leaves (B,) at which the sum of all leaves up to them passes the values (B,), each below the total."""
+        node = torch.ones_like(value, dtype=torch.int64)
+        for _ in range(self.levels):
+            left = self.nodes[2 * node]
+            # Not into an empty right half, though rounding may have left something of the value for it.
+            right = (value >= left) & (self.nodes[2 * node + 1] > 0)
+            value = torch.where(right, value - left, value)
+            node = 2 * node + right
+        return node - self.leaves
+
+
+class PrioritisedReplay(Replay):
+    """Proportional prioritisation (Schaul et al., 2016, ICLR): P(j) = p_j^alpha / sum_k p_k^alpha, p = |error| + e.
+
+    A new transition gets the highest priority there was. The tree holds just what may be sampled: a slot's priority is
+    0 until its n steps have come, where it only reset, and from when the first frame of its state is overwritten.
+    """
+
+    SMALLEST = 1e-6  # e: no transition is forgotten
+
+    def __init__(self, *args: Any, alpha: float, beta: float, anneal: int, **options: Any):
+        """alpha: how much priorities count (0 not at all); beta: of the importance weights (N P(j))^-beta, which rises
+        from this to 1 over `anneal` draws; the others as in Replay.
+        """
+        super().__init__(*args, **options)
+        self.alpha = alpha
+        self.tree = SumTree(len(self.live), self.device)
+        self.highest = torch.ones((), dtype=torch.float64, device=self.device)  # of p^alpha
+        self.beta = torch.tensor(beta, dtype=torch.float64, device=self.device)
+        self._beta_step = (1 - beta) / anneal
+        self._columns = torch.arange(self.num_envs, device=self.device)
+
+    def add(self, frame, action, reward, terminal, live) -> None:
+        super().add(frame, action, reward, terminal, live)
+        oldest, end = self.whole()
+        if end > 0:
+            row = self.row(end - 1)
+            self.tree.set(row.start + self._columns, torch.where(self.live[row], self.highest, 0.0))
+        if oldest > 0:
+            self.tree.set(self.row(oldest - 1).start + self._columns, 0.0)
+
+    def _draw(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One slot out of each of `batch_size` equal parts of the sum, with its importance weight, at most 1."""
+        uniform = torch.rand(batch_size, generator=self.random, dtype=torch.float64, device=self.device)
+        parts = (torch.arange(batch_size, device=self.device) + uniform) / batch_size
+        slot = self.tree.find(parts * self.tree.total())
+        weight = self.tree[slot] ** -self.beta  # N and the sum cancel against those of the largest
+        self.beta.add_(self._beta_step).clamp_(max=1.0)
+        return slot, (weight / weight.max()).float()
+
+    def prioritise(self, slot: torch.Tensor, error: torch.Tensor) -> None:
+        """Give the slots (B,) the priorities of their errors (B,) >= 0."""
+        priority = (error.double() + self.SMALLEST) ** self.alpha
+        self.highest.copy_(torch.maximum(self.highest, priority.max()))
+        self.tree.set(slot, priority)
+
+    def state_dict(self) -> dict[str, Any]:
+        mine = {"priorities": self.tree[: len(self)], "highest": self.highest, "beta": self.beta}
+        return {**super().state_dict(), **mine}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        saved = state["priorities"]
+        self.tree.set(torch.arange(len(saved), device=self.device), saved.to(self.device))
+        self.highest.copy_(state["highest"])
+        self.beta.copy_(state["beta"])
