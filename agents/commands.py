@@ -120,3 +120,42 @@ class Watch(Command):
         played = {"return": score, "steps": len(frames) - 1}
         self.measures(f"{config.env}: one episode", played)
         self.done({"env": config.env, **played}, path)
+
+
+@dataclass
+class Inspect(Command):
+    """Show what a trained agent learned: value over time, a map of the last hidden layer, where it looks, a film."""
+
+    run: Positional[Path]
+    """Folder of the run that trained it."""
+    episodes: int = 1
+    """Whole episodes on the timeline and in the film, up to 3000 agent steps."""
+    states: int = 1000
+    """States on the map, 10 to 5000; the agent plays on until it has seen so many."""
+    seed: int = 0
+    """Another seed, other games."""
+
+    def __call__(self) -> None:
+        from lab.errors import InputError
+
+        for name, value, least, most in (("episodes", self.episodes, 1, 1000), ("states", self.states, 10, 5000)):
+            if not least <= value <= most:
+                raise InputError(f"--{name} must lie in {least} .. {most}, not {value}")
+        _check_seed(self.seed)
+
+        from agents.evaluate import load
+        from agents.inspect import METRICS, inspect
+        from lab import device
+        from lab.run import Run, slug
+
+        agent, config, step = load(self.run)
+        settings = {
+            "run": str(self.run), "agent_step": step, "episodes": self.episodes, "states": self.states,
+            "seed": self.seed,
+        }  # fmt: skip
+        name = self.name or slug(f"inspect-{self.run.resolve().name}")
+        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=METRICS) as run:
+            found, steps = inspect(agent, config, run, self.episodes, self.states, 4_000_000 + self.seed)
+            run.finish(found, steps=steps)
+        self.measures(f"{config.env} after {step:,} agent steps: {steps:,} steps of play", found)
+        self.done({"env": config.env, "agent_step": step, "steps": steps, **found}, run.path)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.commands import Evaluate, TrainDQN, Watch
+from agents.commands import Evaluate, Inspect, TrainDQN, Watch
 from forecasting.anomaly.commands import Detect, Explain
 from forecasting.commands import DataFetch, DataList, Forecast
 from lab.command import Command
@@ -50,6 +50,7 @@ COMMANDS: dict[str, Any] = {
     "train": {"dqn": TrainDQN},
     "evaluate": Evaluate,
     "watch": Watch,
+    "inspect": Inspect,
     "forecast": Forecast,
     "detect": Detect,
     "explain": Explain,
