@@ -23,6 +23,7 @@ from agents.prioritised import PrioritisedReplay
 from agents.replay import Batch, Replay
 from agents.targets import greedy, munchausen_bonus, soft_value
 from lab import device
+from lab.console import messages
 
 
 class DQN:
@@ -218,14 +219,13 @@ class Training:
         return episodes
 
     def state_dict(self) -> dict[str, Any]:
-        exact = hasattr(self.envs, "snapshot")
         return {
             "agent": self.agent.state_dict(),
             "replay": self.replay.state_dict(),
             "step": self.step,
             "updates": self.updates,
             "loss": self.loss,
-            "envs": self.envs.snapshot() if exact else None,
+            "envs": self.envs.snapshot(),
             "ended": self.ended,
             "episode_return": self.episode_return,
             "episode_length": self.episode_length,
@@ -236,6 +236,7 @@ class Training:
         self.replay.load_state_dict(state["replay"])
         self.step, self.updates, self.loss = state["step"], state["updates"], state["loss"]
         if state["envs"] is None:  # the emulator cannot be put back: new games, and no transition into them
+            messages.print("the emulator cannot be put back where it was: new games begin", soft_wrap=True)
             self.replay.cut()
             self.state, _ = self.envs.reset(seed=self.config.seed + self.step)
             return

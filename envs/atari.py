@@ -4,6 +4,10 @@ What ALE 0.12 does by itself and what it is told here: rewards are clipped (raw 
 `episodic_life` restarts the game at every lost life (`life_loss_info` is used, and a lost life told from the end of a
 game); the FIRE button is pressed at each start (not here: the agent learns it). Under NEXT_STEP autoreset the step
 after an end only resets: its action is ignored and it must never be learned from (`Replay.add` takes `live`).
+
+The emulator's state cannot be read through ALE's vector environment. Without sticky actions it can be brought about
+again: chance enters only in the number of no-ops drawn at each reset, so the same seed, as many resets and the actions
+of the running game lead to the same screen (`snapshot`, `restore`).
 """
 
 from dataclasses import dataclass
@@ -16,6 +20,7 @@ from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode
 
 FRAME_SKIP = 4
+Snapshot = dict[str, Any]
 MAX_FRAMES = 108_000  # 30 minutes of play at 60 Hz; then the game is truncated
 
 
@@ -60,6 +65,12 @@ class Atari(AtariVectorEnv):
         """
         rules = PROTOCOLS[protocol]
         self.life_loss = rules.life_loss
+        self.exact = rules.sticky == 0
+        self._seeds = np.zeros(num_envs, int)  # that each game was last seeded with
+        self._resets = np.zeros(num_envs, int)  # by itself since then: each drew a number of no-ops
+        self._actions: list[list[int]] = [[] for _ in range(num_envs)]  # of the running games
+        self._ended = np.zeros(num_envs, bool)
+        self._sent = np.zeros(num_envs, int)
         super().__init__(
             game=gymnasium.spec(env_id).kwargs["game"],
             num_envs=num_envs,
@@ -79,16 +90,68 @@ class Atari(AtariVectorEnv):
             img_width=160 if colour else 84,
         )
 
+    def reset(self, *, seed: int | np.ndarray | None = None, options: dict[str, Any] | None = None):
+        chosen = np.ones(self.num_envs, bool) if options is None else options["reset_mask"]
+        seeds = np.random.default_rng().integers(2**30) if seed is None else seed
+        self._seeds[chosen] = seeds + np.arange(chosen.sum()) if np.isscalar(seeds) else seeds
+        self._resets[chosen] = 0
+        self._ended[chosen] = False
+        for i in np.flatnonzero(chosen):
+            self._actions[i] = []
+        return super().reset(seed=self._seeds[chosen], options=options)
+
     def step(self, actions: np.ndarray):
         self.send(actions)
         return self.recv()
+
+    def send(self, actions: np.ndarray) -> None:
+        """Let the emulator work on a step whose outcome `recv` waits for."""
+        self._sent = np.array(actions)
+        super().send(self._sent)
 
     def recv(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         observation, reward, terminated, truncated, info = super().recv()
         # With life_loss_info ALE terminates at every lost life; games without lives always count 0 of them.
         game_over = terminated & (info["lives"] == 0)
         info["life_lost"] = terminated & ~game_over & self.life_loss
+        self._resets += self._ended
+        for actions, action, ended in zip(self._actions, self._sent.tolist(), self._ended, strict=True):
+            actions.clear() if ended else actions.append(action)
+        self._ended = game_over | truncated
         return observation, reward, game_over, truncated, info
+
+    def snapshot(self) -> Snapshot | None:
+        """What `restore` needs; None where actions are sticky, whose chance cannot be brought about again."""
+        if not self.exact:
+            return None
+        return {
+            "seeds": self._seeds.tolist(), "resets": self._resets.tolist(), "ended": self._ended.tolist(),
+            "actions": [list(actions) for actions in self._actions],
+        }  # fmt: skip
+
+    def restore(self, snapshot: Snapshot) -> np.ndarray:
+        """Go back to where `snapshot` was taken, by playing the running games again; returns the observations there.
+
+        All games are stepped together, so those that ran for less time start later.
+        """
+        seeds, resets, games = np.array(snapshot["seeds"]), np.array(snapshot["resets"]), snapshot["actions"]
+        longest = max(map(len, games))
+        starts = np.array([longest - len(actions) for actions in games])
+        super().reset()
+        for time in range(longest + 1):
+            if (due := starts == time).any():
+                observation, _ = super().reset(seed=seeds[due], options={"reset_mask": due})
+                for number in range(resets[due].max()):
+                    observation, _ = super().reset(options={"reset_mask": due & (resets > number)})
+            if time < longest:
+                actions = [
+                    game[time - start] if time >= start else 0 for game, start in zip(games, starts, strict=True)
+                ]
+                super().send(np.array(actions))
+                observation = super().recv()[0]
+        self._seeds, self._resets = seeds, resets
+        self._actions, self._ended = [list(actions) for actions in games], np.array(snapshot["ended"])
+        return observation
 
 
 gymnasium.register_envs(ale_py)

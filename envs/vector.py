@@ -12,10 +12,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FrameStackObservation
 
-from envs.atari import Atari
+from envs.atari import Atari, Snapshot
 
 MOST_ACTIONS = 256  # the replay keeps an action in a byte
-Snapshot = dict[str, Any]
 
 
 def bare(env_id: str) -> str:

@@ -300,14 +300,24 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_so(tmp_path):
     assert checkpoint.load_newest(path / "checkpoints") is not None
 
 
-def test_atari_resumes_with_new_games_and_no_transition_into_them(small):
-    config = small("ALE/Breakout-v5", total_steps=200, num_envs=2, learning_starts=60, threads=1)
+def test_atari_resumes_in_every_bit(small):
+    config = small("ALE/Breakout-v5", total_steps=300, num_envs=2, network="nips", threads=1)
+    training = Training(config, CPU)
+    saved = [copy.deepcopy(training.state_dict()) for _ in training if training.step == 180]
+    restored = Training(config, CPU)
+    restored.load_state_dict(saved[0])
+    assert_equal(finished(restored).state_dict(), training.state_dict())
+
+
+def test_sticky_atari_resumes_with_new_games_and_no_transition_into_them(small, capfd):
+    config = small("ALE/Breakout-v5", protocol="sticky", total_steps=200, num_envs=2, learning_starts=60, threads=1)
     first = Training(config, CPU)
     for _ in first:
         if first.step >= 120:
             break
     second = Training(config, CPU)
     second.load_state_dict(first.state_dict())
+    assert "new games begin" in capfd.readouterr().err
     assert second.step == first.step and torch.equal(weights(second.agent.q), weights(first.agent.q))
     assert not second.replay.live[second.replay.row(second.replay.count - 1)].any()
     finished(second)

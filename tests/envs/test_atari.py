@@ -1,5 +1,6 @@
 """ALE's traps, on real ROMs: each test fails if the one it names is stepped into."""
 
+import json
 from dataclasses import replace
 
 import gymnasium
@@ -89,3 +90,45 @@ def test_colour_twin_shows_the_same_game():
 def test_unknown_game_is_named():
     with pytest.raises(gymnasium.error.UnregisteredEnv):
         envs.make("ALE/Pongg-v5")
+
+
+@pytest.mark.parametrize("game", ["Pong", "Breakout", "SpaceInvaders", "MsPacman"])
+def test_restored_games_go_on_the_same_in_every_bit(game):
+    """Snapshots in the middle of games and right at an end, where the next step only resets."""
+    random = np.random.default_rng(0)
+    played, restored = (envs.make(f"ALE/{game}-v5", 3, num_threads=1, max_frames=1200) for _ in range(2))
+    played.reset(seed=5)
+    snapshots = {}
+    for step in range(700):
+        *_, terminated, truncated, _ = played.step(random.integers(played.single_action_space.n, size=3))
+        if step in (0, 400) or ((terminated | truncated).any() and len(snapshots) < 4):
+            snapshots[step] = played.snapshot()
+    assert any(any(snapshot["ended"]) for snapshot in snapshots.values())
+    assert max(max(snapshot["resets"]) for snapshot in snapshots.values()) > 0
+    for snapshot in snapshots.values():
+        left, right = played.restore(snapshot), restored.restore(json.loads(json.dumps(snapshot)))
+        assert (left == right).all()
+        random = np.random.default_rng(1)
+        for _ in range(150):
+            action = random.integers(played.single_action_space.n, size=3)
+            for mine, other in zip(played.step(action)[:4], restored.step(action)[:4], strict=True):
+                assert (mine == other).all()
+        assert played.snapshot() == restored.snapshot()
+
+
+def test_a_snapshot_is_of_the_game_as_it_was_played():
+    """The screen at the snapshot, and those that followed it in the game that was never put back."""
+    random = np.random.default_rng(0)
+    games = envs.make("ALE/Breakout-v5", 2, num_threads=1)
+    games.reset(seed=3)
+    actions = random.integers(4, size=(600, 2))
+    screens = [games.step(action)[0].copy() for action in actions[:450]]
+    snapshot = games.snapshot()
+    screens += [games.step(action)[0].copy() for action in actions[450:]]
+    assert (games.restore(snapshot) == screens[449]).all()
+    for action, screen in zip(actions[450:], screens[450:], strict=True):
+        assert (games.step(action)[0] == screen).all()
+
+
+def test_sticky_games_cannot_be_put_back():
+    assert envs.make("ALE/Pong-v5", 1, protocol="sticky").snapshot() is None
