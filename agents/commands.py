@@ -4,11 +4,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from tyro.conf import Positional
 
 from agents.config import DQNConfig, preset
+from agents.peer_config import PeerConfig, SB3A2CConfig, SB3DQNConfig, SB3PPOConfig
 from lab.command import Command
 
 
@@ -17,15 +18,16 @@ class TrainDQN(Command):
     """Train DQN on an environment; the defaults shown are those for the --env given."""
 
     config: DQNConfig = field(default_factory=DQNConfig)
+    preset: str = ""
+    """Settings of a paper or a purpose, from agents/presets: nature, rainbow or fast; options given beside it count."""
     resume: bool = False
     """Go on from the newest checkpoint of the run of this name, if there is one."""
 
     @classmethod
     def default(cls, words: Sequence[str]) -> Self:
-        """Options as they stand for the environment named among the words of the command line."""
-        named = [word.split("=", 1)[1] for word in words if word.startswith("--env=")]
-        named += [after for word, after in itertools.pairwise(words) if word == "--env"]
-        return cls(config=preset(named[-1]) if named else DQNConfig())
+        """Options as they stand for the environment and the preset named among the words of the command line."""
+        env, name = _option(words, "--env") or DQNConfig.env, _option(words, "--preset") or ""
+        return cls(config=preset(env, name), preset=name)
 
     def __call__(self) -> None:
         from agents.environments import check_playable
@@ -47,6 +49,13 @@ class TrainDQN(Command):
             raise KeyboardInterrupt
         self.measures(f"DQN on {config.env}, {config.total_steps:,} agent steps", metrics)
         self.done({"env": config.env, "metrics": metrics}, path)
+
+
+def _option(words: Sequence[str], option: str) -> str | None:
+    """What is given for an option among the words of a command line, the last time."""
+    named = [word.split("=", 1)[1] for word in words if word.startswith(f"{option}=")]
+    named += [after for word, after in itertools.pairwise(words) if word == option]
+    return named[-1] if named else None
 
 
 @dataclass
@@ -123,6 +132,57 @@ class Watch(Command):
 
 
 @dataclass
+class _TrainPeer(Command):
+    """What training a peer is, whichever it is; subclasses say what `config` holds."""
+
+    config: PeerConfig = field(default_factory=PeerConfig)
+
+    @classmethod
+    def default(cls, words: Sequence[str]) -> Self:
+        """Options as they stand for the environment named among the words of the command line."""
+        made = cls()
+        made.config = type(made.config).preset(TrainDQN.default(words).config.env)
+        return made
+
+    def __call__(self) -> None:
+        from agents.peers import check, settings, train
+        from agents.train import METRICS
+        from lab.run import Run, slug
+
+        config = self.config
+        check(config)  # what cannot work is said before a run is made
+        described = settings(config)
+        name = self.name or slug(f"{described['algorithm']}-{config.env.removeprefix('ALE/').lower()}")
+        with Run.open(self.runs, name, described, metrics=METRICS) as run:
+            metrics = train(config, run)
+        if metrics is None:
+            raise KeyboardInterrupt
+        self.measures(f"{described['algorithm']} on {config.env}, {config.total_steps:,} agent steps", metrics)
+        self.done({"env": config.env, "metrics": metrics}, run.path)
+
+
+@dataclass
+class TrainSB3DQN(_TrainPeer):
+    """Train Stable-Baselines3's DQN by the protocol of `lab train dqn`, to compare; it cannot be resumed."""
+
+    config: SB3DQNConfig = field(default_factory=SB3DQNConfig)
+
+
+@dataclass
+class TrainSB3A2C(_TrainPeer):
+    """Train Stable-Baselines3's A2C by the protocol of `lab train dqn`, to compare; it cannot be resumed."""
+
+    config: SB3A2CConfig = field(default_factory=SB3A2CConfig)
+
+
+@dataclass
+class TrainSB3PPO(_TrainPeer):
+    """Train Stable-Baselines3's PPO by the protocol of `lab train dqn`, to compare; it cannot be resumed."""
+
+    config: SB3PPOConfig = field(default_factory=SB3PPOConfig)
+
+
+@dataclass
 class Inspect(Command):
     """Show what a trained agent learned: value over time, a map of the last hidden layer, where it looks, a film."""
 
@@ -159,3 +219,70 @@ class Inspect(Command):
             run.finish(found, steps=steps)
         self.measures(f"{config.env} after {step:,} agent steps: {steps:,} steps of play", found)
         self.done({"env": config.env, "agent_step": step, "steps": steps, **found}, run.path)
+
+
+@dataclass
+class SpeedAgents(Command):
+    """Measure how fast DQN learns, ours and Stable-Baselines3's in turn, beside what this machine could do."""
+
+    env: str = "ALE/Pong-v5"
+    """Gymnasium id, as in `lab train dqn`."""
+    protocol: Literal["classic", "sticky"] = "classic"
+    """Atari rules: classic (Nature) or sticky (Machado et al., 2018)."""
+    rounds: int = 3
+    """Measurements of each side, in turn."""
+    steps: int = 4_000
+    """Agent steps that a measurement lasts, once learning goes on."""
+    trial_steps: int = 500
+    """Agent steps of each trial of threads and environments before the rounds; 0: no trials."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    precision: Literal["auto", "float32", "bfloat16"] | None = None
+    """Arithmetic of our network, as in `lab train dqn`, whose default it has; Stable-Baselines3's is float32."""
+
+    def __call__(self) -> None:
+        from agents import speed
+        from agents.environments import check_playable
+        from agents.train import check
+        from lab.errors import InputError
+        from lab.run import Run, slug
+
+        if min(self.rounds, self.steps) < 1 or self.trial_steps < 0:
+            raise InputError("--rounds and --steps must be at least 1, --trial-steps at least 0")
+        config = speed.settings(
+            self.env, self.steps, protocol=self.protocol, device=self.device, precision=self.precision
+        )
+        check(config)
+        check_playable(config)
+        name = self.name or slug(f"speed-{self.env.removeprefix('ALE/').lower()}")
+        described = {"rounds": self.rounds, "steps": self.steps, "trial_steps": self.trial_steps, **vars(config)}
+        tags = [*(f"speed/{side}" for side in speed.SIDES), "speed/ratio/sb3", "speed/ratio/sb3-tuned"]
+        with Run.open(self.runs, name, described, metrics=tags) as run:
+            table, floor = speed.compare(config, self.rounds, self.steps, self.trial_steps)
+            found = speed.summary(table, floor, config)
+            speed.report(table, floor, found, config, run)
+        sides = {"ours": found["ours"], **found["peers"]}
+        self.show(
+            f"DQN on {self.env}: playing and learning, medians of {self.rounds} rounds",
+            ["", "agent steps/s", "updates/s", "peak MiB", "replay, full, MiB", "share of floor", "how"],
+            [
+                [side, each["steps_per_second"], each["updates_per_second"], each["peak_bytes"] / 2**20,
+                 each["replay_bytes"] / 2**20, each["share_of_floor"], speed.spoken(each)]
+                for side, each in sides.items()
+            ],
+        )  # fmt: skip
+        self.show(
+            "Ours over the peer, each round by itself",
+            ["", "median", "lowest", "highest"],
+            [[f"ours / {side}", ratio, *found["ratio_range"][side]] for side, ratio in found["ratio"].items()],
+        )
+        rates = {f"matrix products, {kind}, GFLOP/s": rate / 1e9 for kind, rate in floor.flops_per_second.items()}
+        self.measures(
+            "The floor: what the work comes to, and what this machine can do",
+            {
+                "an update, GFLOP": floor.flops_per_update / 1e9, "an action, GFLOP": floor.flops_per_action / 1e9,
+                "frames gathered for a batch, MB": floor.bytes_per_batch / 1e6,
+                "emulator alone, agent steps/s": floor.emulator_steps_per_second, **rates,
+            },
+        )  # fmt: skip
+        self.done({"env": self.env, **found}, run.path)

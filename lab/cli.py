@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.commands import Evaluate, Inspect, TrainDQN, Watch
+from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
 from forecasting.anomaly.commands import Detect, Explain
 from forecasting.commands import DataFetch, DataList, Forecast
 from lab.command import Command
@@ -47,7 +47,7 @@ class CompareRuns(Compare):
 
 COMMANDS: dict[str, Any] = {
     "demo": Demo,
-    "train": {"dqn": TrainDQN},
+    "train": {"dqn": TrainDQN, "sb3-dqn": TrainSB3DQN, "sb3-a2c": TrainSB3A2C, "sb3-ppo": TrainSB3PPO},
     "evaluate": Evaluate,
     "watch": Watch,
     "inspect": Inspect,
@@ -59,6 +59,7 @@ COMMANDS: dict[str, Any] = {
     "compare": CompareRuns,
     "report": Report,
     "board": Board,
+    "speed": {"agents": SpeedAgents},
     "data": {"list": DataList, "fetch": DataFetch},
 }
 

@@ -156,6 +156,28 @@ def _ends(panel: Axes, bands: Mapping[str, Band], styles: Mapping[str, tuple[str
     panel.set_xlim(-0.8, len(bands) - 0.2)
 
 
+def throughput(rates: Mapping[str, Sequence[float]], limits: Mapping[str, float], title: str, x: str) -> Figure:
+    """Rates of each contender over rounds, ours first: the median a bar, each round a dot, a tick at its limit."""
+    figure, axes = canvas(height=1.6 + 0.7 * len(rates))
+    panel = axes[0, 0]
+    for row, (name, values) in enumerate(rates.items()):
+        middle, limit = float(np.median(values)), limits[name]
+        panel.barh(row, middle, height=0.5, color=GREY if row else BLUE)
+        panel.plot(values, [row] * len(values), "o", color=BLACK, markersize=6, markeredgecolor="white")
+        panel.text(max(values), row, f"  {middle:,.0f}", va="center", fontsize=12, fontweight="bold")
+        panel.vlines(limit, row - 0.25, row + 0.25, color=VERMILION, linewidth=2.5)
+        panel.annotate(
+            f"limit {limit:,.0f}", (limit, row - 0.25), (0, 2), textcoords="offset points", ha="center", va="bottom",
+            fontsize=11, color=VERMILION,
+        )  # fmt: skip
+    panel.set_yticks(range(len(rates)), list(rates))
+    panel.set_ylim(len(rates) - 0.5, -0.6)
+    panel.set_xlim(left=0)
+    panel.margins(x=0.08)
+    label(panel, title, f"{x}; dots: single rounds")
+    return figure
+
+
 def forecast_comparison(
     history: "pd.Series", truth: "pd.Series", forecasts: Mapping[str, Sequence[float]], scores: Mapping[str, float],
     unit: str, origins: int,

@@ -1,0 +1,131 @@
+"""The settings of Stable-Baselines3's agents: one dataclass each, which is config, command line and saved manifest.
+
+Where a field is called as in `DQNConfig`, it means the same and has the same default for an environment, unless PRESETS
+says otherwise.
+"""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
+
+from agents import config as ours
+
+
+@dataclass
+class PeerConfig:
+    """What the settings of all peers have."""
+
+    env: str = "ALE/Pong-v5"
+    """Gymnasium id: ALE/Pong-v5 or another Atari game, lab/Catch-v0, CartPole-v1, or any with discrete actions."""
+    protocol: Literal["classic", "sticky"] = "classic"
+    """Atari rules: classic (Nature) or sticky (Machado et al., 2018)."""
+    seed: int = 0
+    """Seed of networks, environments and exploration."""
+    total_steps: int = 1_000_000
+    """Agent steps to train for, over all environments together (Atari frames = 4 x steps)."""
+    num_envs: int = 8
+    """Environments stepped side by side."""
+    stack: int = 4
+    """Newest frames that make up a state; Atari always has 4."""
+    gamma: float = 0.99
+    """Discount factor per agent step."""
+    learning_rate: float = 1e-4
+    """The optimizer's step size."""
+    clip_rewards: bool = True
+    """Learn from the sign of the reward; reported returns are never clipped."""
+    eval_episodes: int = 10
+    """Whole episodes played at the end, on environments of their own."""
+    log_every: int = 1_000
+    """Agent steps between two points of the training curves."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    threads: int = 0
+    """CPU threads torch works with; 0: half the cores (the emulator has the others). One is best for small networks."""
+
+    @classmethod
+    def preset(cls, env: str) -> Self:
+        """The default settings for an environment."""
+        atari, small = PRESETS[cls]
+        return replace(cls.like(ours.preset(env)), **(atari if env.rpartition(":")[2].startswith("ALE/") else small))
+
+    @classmethod
+    def like(cls, config: ours.DQNConfig) -> Self:
+        """Our settings as far as the peer has them."""
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls) if hasattr(config, field.name)})
+
+
+@dataclass
+class SB3DQNConfig(PeerConfig):
+    """Settings of Stable-Baselines3's DQN: those of `lab train dqn` as far as it has them."""
+
+    replay_capacity: int = 100_000
+    """Transitions remembered; both states of each are stored, 5.6 GB for 100,000 of Atari."""
+    batch_size: int = 32
+    """Transitions in a minibatch."""
+    learning_starts: int = 10_000
+    """Agent steps, of random play, before the first update."""
+    train_every: int = 4
+    """Agent steps per update."""
+    target_every: int = 2_500
+    """Updates between two copies of the network into the target network."""
+    epsilon_start: float = 1.0
+    """Share of random actions at first."""
+    epsilon_end: float = 0.01
+    """Share of random actions once annealed."""
+    epsilon_steps: int = 100_000
+    """Agent steps over which epsilon falls linearly."""
+
+
+@dataclass
+class SB3A2CConfig(PeerConfig):
+    """Settings of Stable-Baselines3's A2C (Mnih et al., 2016, stepping together)."""
+
+    rollout: int = 5
+    """Steps of each environment between two updates."""
+    gae_lambda: float = 1.0
+    """Lambda of the generalised advantage estimate (Schulman et al., 2016); 1: returns over `rollout` steps."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus."""
+    value: float = 0.25
+    """Weight of the value function's loss."""
+    tf_rmsprop: bool = False
+    """RMSProp with epsilon inside the root, as in TensorFlow: steadier on Atari, too slow for small gradients."""
+    anneal: bool = False
+    """Let the step size fall linearly to 0."""
+
+
+@dataclass
+class SB3PPOConfig(PeerConfig):
+    """Settings of Stable-Baselines3's PPO (Schulman et al., 2017)."""
+
+    rollout: int = 128
+    """Steps of each environment between two rounds of updates."""
+    batch_size: int = 256
+    """Transitions in a minibatch."""
+    epochs: int = 4
+    """Times that each transition is learned from."""
+    gae_lambda: float = 0.95
+    """Lambda of the generalised advantage estimate (Schulman et al., 2016)."""
+    clip_range: float = 0.1
+    """The policy's ratio is clipped to 1 +- this."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus."""
+    value: float = 0.5
+    """Weight of the value function's loss."""
+    anneal: bool = True
+    """Let the step size and the clip range fall linearly to 0."""
+
+
+# For Atari, then for small tasks. Atari: RL Baselines3 Zoo, hyperparams/a2c.yml and ppo.yml (with 10,000,000 agent
+# steps). Small tasks: tried on seed 0, where Catch is caught and CartPole balanced with each.
+PRESETS: dict[type[PeerConfig], tuple[dict[str, Any], dict[str, Any]]] = {
+    SB3DQNConfig: ({}, {}),
+    SB3A2CConfig: (
+        {"num_envs": 16, "learning_rate": 7e-4, "tf_rmsprop": True},
+        {"num_envs": 8, "total_steps": 100_000, "learning_rate": 4e-3, "rollout": 8, "gae_lambda": 0.95, "value": 0.5,
+         "anneal": True},
+    ),
+    SB3PPOConfig: (
+        {"learning_rate": 2.5e-4, "batch_size": 256},
+        {"num_envs": 8, "learning_rate": 1e-3, "rollout": 32, "batch_size": 64, "epochs": 10, "clip_range": 0.2},
+    ),
+}  # fmt: skip
