@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from lab.checkpoint import Pieces
+
+PIECE = 10_000  # transitions that a checkpoint keeps in a file; Atari: 71 MB
+
 
 class Batch(NamedTuple):
     """Transitions (phi_j, a_j, r_j, phi_{j+1}) as Algorithm 1 samples them; B of them.
@@ -62,6 +66,7 @@ class Replay:
         self._whole = torch.zeros(2, dtype=torch.int64, device=device)  # first whole transition, and how many there are
         self._any_live = False
         self.random = torch.Generator(device).manual_seed(seed)
+        self._files: dict[int, tuple[int, str, str]] = {}  # pieces of the frames in the newest checkpoint
 
     def __len__(self) -> int:
         """Transitions (live or not) now in memory."""
@@ -150,15 +155,33 @@ class Replay:
         slots = torch.where(back > age, len(self.live), slots)  # of an earlier episode: the empty frame instead
         return self.frames.index_select(0, slots.flatten()).unflatten(0, slots.shape)
 
-    _ARRAYS = ("frames", "actions", "rewards", "terminal", "live", "age")
+    _ARRAYS = ("actions", "rewards", "terminal", "live", "age")
+
+    def _pieces(self) -> Pieces:
+        """The frames as a checkpoint keeps them; the version of a piece is the newest row in it."""
+        size = max(1, PIECE // self.num_envs)  # rows
+        newest = self.count - 1
+        versions = []
+        for first in range(0, len(self) // self.num_envs, size):
+            rows = np.arange(first, min(first + size, self.rows))
+            versions.append(int((newest - (newest - rows) % self.rows).max()))
+        return Pieces(self.frames[: len(self)], size * self.num_envs, versions, self._files)
 
     def state_dict(self) -> dict[str, Any]:
         arrays = {name: getattr(self, name)[: len(self)] for name in self._ARRAYS}
-        return {**arrays, "next_age": self._next_age, "count": self.count, "random": self.random.get_state()}
+        return {
+            **arrays,
+            "frames": self._pieces(),
+            "next_age": self._next_age,
+            "count": self.count,
+            "random": self.random.get_state(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in self._ARRAYS:
             getattr(self, name)[: len(state[name])] = state[name]
+        state["frames"].into(self.frames)
+        self._files = dict(state["frames"].files)
         self._next_age.copy_(state["next_age"])
         self.count = state["count"]
         self._any_live = bool(self.live.any())

@@ -120,7 +120,15 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
 
 def _save(run: Run, training: Training, recent: list[float]) -> None:
     """A checkpoint to resume from, and beside it, small and by itself, the policy to evaluate and watch."""
-    run.checkpoint(training.step, {"training": training.state_dict(), "recent": recent})
+    began, started = time.perf_counter(), time.time()
+    path = run.checkpoint(training.step, {"training": training.state_dict(), "recent": recent})
+    seconds = time.perf_counter() - began
+    files = [file.stat() for file in path.parent.rglob("*") if file.is_file()]
+    megabytes = sum(file.st_size for file in files if file.st_mtime >= started) / 1e6
+    run.scalars({"time/checkpoint_seconds": seconds, "time/checkpoint_megabytes": megabytes}, training.step)
+    messages.print(
+        f"checkpoint at agent step {training.step:,}: {megabytes:,.1f} MB written in {seconds:.1f} s", soft_wrap=True
+    )
     checkpoint.save(run.path / "policy", training.step, {"q": training.agent.q.state_dict()})
 
 

@@ -3,14 +3,20 @@
 A checkpoint is a folder `step-00050000` with `arrays.safetensors` (every tensor and array), `state.json` (everything
 else) and `manifest.json` (their sha256, written last). It is written under a temporary name, flushed to the disk and
 renamed, so a folder of that name is whole; and its checksums are verified before anything is read from it.
+
+What is large and changes little by little is saved as `Pieces`: each piece is a file in the folder `pieces`, which the
+checkpoints beside it share, so that only those that changed are written.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import uuid
 import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +26,63 @@ from safetensors.torch import load_file, save_file
 
 from lab.errors import Notice
 
-ARRAYS, STATE, MANIFEST = "arrays.safetensors", "state.json", "manifest.json"
+ARRAYS, STATE, MANIFEST, PIECES = "arrays.safetensors", "state.json", "manifest.json", "pieces"
+
+
+Files = dict[int, tuple[int, str, str]]  # piece -> (version, file, sha256)
 
 
 class CorruptCheckpoint(Exception):
     """A checkpoint whose files are missing or do not match their checksums; the message names the file."""
+
+
+class Pieces:
+    """A tensor saved in pieces along its first dimension.
+
+    Its owner keeps `files`, which tells of every piece in which file it lies and which version of it that is, and gives
+    it again at the next save: pieces whose version is the same are not written again.
+    """
+
+    def __init__(
+        self, tensor: torch.Tensor, size: int, versions: Sequence[int], files: dict[int, tuple[int, str, str]]
+    ):
+        """tensor (n, ...); size: of a piece; versions: of the pieces, each a number that is another when it changed;
+        files: where they lie, filled in by `save`.
+        """
+        self.tensor, self.size, self.versions, self.files = tensor, size, versions, files
+        self.folder: Path | None = None
+
+    @classmethod
+    def saved(cls, folder: Path, size: int, files: Files) -> "Pieces":
+        """Those that lie in files of `folder`, read only when they are asked for."""
+        pieces = cls(torch.empty(0), size, [version for version, _, _ in files.values()], files)
+        pieces.folder = folder
+        return pieces
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        if self.folder:
+            for _, file, _ in self.files.values():
+                yield load_file(self.folder / file)["piece"]
+        else:
+            yield from self.tensor.split(self.size)
+
+    def into(self, target: torch.Tensor) -> None:
+        """Copy all pieces to the beginning of `target`, one at a time."""
+        for number, piece in enumerate(self):
+            target[number * self.size :][: len(piece)] = piece
+
+    def write(self, folder: Path) -> None:
+        """Write the pieces that changed; brings `files` up to date."""
+        folder.mkdir(exist_ok=True)
+        for number, (version, piece) in enumerate(zip(self.versions, self, strict=True)):
+            old, file, _ = self.files.get(number, (None, "", ""))
+            if old == version and (folder / file).exists():
+                continue
+            file = f"{number:05d}-{uuid.uuid4().hex}.safetensors"  # a name never used before: old ones stay as they are
+            save_file({"piece": piece.detach().cpu().contiguous()}, folder / file)
+            _flush(folder / file)
+            self.files[number] = (version, file, _sha256(folder / file))
+        _flush(folder)
 
 
 def save(folder: Path, step: int, state: Any, keep: int = 2) -> Path:
@@ -41,10 +99,17 @@ def save(folder: Path, step: int, state: Any, keep: int = 2) -> Path:
     temporary.mkdir()
 
     arrays: dict[str, torch.Tensor] = {}
-    tree = _pack(state, "", arrays)
+    pieces: list[Pieces] = []
+    tree = _pack(state, "", arrays, pieces)
+    for each in pieces:
+        each.write(folder / PIECES)
     save_file(arrays, temporary / ARRAYS)
-    (temporary / STATE).write_text(json.dumps(tree))
-    manifest = {"step": step, "sha256": {name: _sha256(temporary / name) for name in (ARRAYS, STATE)}}
+    (temporary / STATE).write_text(json.dumps(tree, default=_files))
+    manifest = {
+        "step": step,
+        "sha256": {name: _sha256(temporary / name) for name in (ARRAYS, STATE)},
+        PIECES: {file: sha256 for each in pieces for _, file, sha256 in each.files.values()},
+    }
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
     for name in (ARRAYS, STATE, MANIFEST):
         _flush(temporary / name)
@@ -57,7 +122,19 @@ def save(folder: Path, step: int, state: Any, keep: int = 2) -> Path:
     kept = [path for path in steps(folder) if int(path.name[5:]) <= step]  # later ones: a past that was gone back on
     for path in set(steps(folder)) - set(kept[-keep:]):
         shutil.rmtree(path)
+    _drop_pieces(folder)
     return final
+
+
+def _drop_pieces(folder: Path) -> None:
+    """Delete the pieces that no checkpoint under `folder` is made of."""
+    used: set[str] = set()
+    for path in steps(folder):
+        with contextlib.suppress(OSError, ValueError):  # a damaged checkpoint keeps nothing: `load` will refuse it
+            used |= json.loads((path / MANIFEST).read_text()).get(PIECES, {}).keys()
+    for file in (folder / PIECES).glob("*"):
+        if file.name not in used:
+            file.unlink()
 
 
 def steps(folder: Path) -> list[Path]:
@@ -76,9 +153,12 @@ def load(path: Path) -> Any:
         for name, expected in manifest["sha256"].items():
             if _sha256(path / name) != expected:
                 raise CorruptCheckpoint(f"{path / name} does not match its sha256")
+        for name, expected in manifest.get(PIECES, {}).items():
+            if _sha256(path.parent / PIECES / name) != expected:
+                raise CorruptCheckpoint(f"{path.parent / PIECES / name} does not match its sha256")
     except (OSError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
         raise CorruptCheckpoint(f"{path} is not a whole checkpoint ({error})") from error
-    return _unpack(json.loads((path / STATE).read_text()), load_file(path / ARRAYS))
+    return _unpack(json.loads((path / STATE).read_text()), load_file(path / ARRAYS), path.parent / PIECES)
 
 
 def load_newest(folder: Path) -> tuple[int, Any] | None:
@@ -91,17 +171,20 @@ def load_newest(folder: Path) -> tuple[int, Any] | None:
     return None
 
 
-def _pack(value: Any, path: str, arrays: dict[str, torch.Tensor]) -> Any:
+def _pack(value: Any, path: str, arrays: dict[str, torch.Tensor], pieces: list[Pieces]) -> Any:
     if isinstance(value, torch.Tensor):
         arrays[path] = _alone(value.detach().cpu().contiguous(), arrays)
         return {"$": "tensor", "at": path}
+    if isinstance(value, Pieces):
+        pieces.append(value)
+        return {"$": "pieces", "of": value}
     if isinstance(value, np.ndarray):
         arrays[path] = _alone(torch.from_numpy(np.ascontiguousarray(value)), arrays)
         return {"$": "array", "at": path}
     if isinstance(value, dict):
-        return {"$": "dict", "items": [[k, _pack(v, f"{path}/{k}", arrays)] for k, v in value.items()]}
+        return {"$": "dict", "items": [[k, _pack(v, f"{path}/{k}", arrays, pieces)] for k, v in value.items()]}
     if isinstance(value, list | tuple):
-        items = [_pack(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
+        items = [_pack(item, f"{path}/{i}", arrays, pieces) for i, item in enumerate(value)]
         return {"$": "tuple", "items": items} if isinstance(value, tuple) else items
     if isinstance(value, np.generic):
         return value.item()
@@ -117,20 +200,28 @@ def _alone(tensor: torch.Tensor, arrays: dict[str, torch.Tensor]) -> torch.Tenso
     return tensor.clone() if shared else tensor
 
 
-def _unpack(value: Any, arrays: dict[str, torch.Tensor]) -> Any:
+def _files(pieces: Any) -> Any:
+    """Pieces as JSON, once they are written."""
+    return {"size": pieces.size, "files": [[number, *where] for number, where in pieces.files.items()]}
+
+
+def _unpack(value: Any, arrays: dict[str, torch.Tensor], folder: Path) -> Any:
     if isinstance(value, list):
-        return [_unpack(item, arrays) for item in value]
+        return [_unpack(item, arrays, folder) for item in value]
     if not isinstance(value, dict):
         return value
     match value["$"]:
         case "tensor":
             return arrays[value["at"]]
+        case "pieces":
+            files = {number: (version, file, sha256) for number, version, file, sha256 in value["of"]["files"]}
+            return Pieces.saved(folder, value["of"]["size"], files)
         case "array":
             return arrays[value["at"]].numpy()
         case "tuple":
-            return tuple(_unpack(item, arrays) for item in value["items"])
+            return tuple(_unpack(item, arrays, folder) for item in value["items"])
         case _:
-            return {key: _unpack(item, arrays) for key, item in value["items"]}
+            return {key: _unpack(item, arrays, folder) for key, item in value["items"]}
 
 
 def _sha256(path: Path) -> str:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lab import checkpoint
+from lab.errors import Notice
 
 
 def state(value=1.0):
@@ -84,3 +85,53 @@ def test_what_is_no_data_is_refused_with_its_place(tmp_path):
 
 def test_no_checkpoint_is_none(tmp_path):
     assert checkpoint.load_newest(tmp_path / "none") is None
+
+
+def growing(files, count):
+    """Ten numbers in pieces of three, the first `count` of which are new."""
+    values = torch.arange(10)
+    values[:count] += 100 * count
+    return checkpoint.Pieces(values, 3, [count if 3 * piece < count else 0 for piece in range(4)], files)
+
+
+def pieces(folder):
+    return {file.name for file in (folder / "pieces").iterdir()}
+
+
+def test_only_pieces_that_changed_are_written_and_unused_ones_deleted(tmp_path):
+    files = {}
+    checkpoint.save(tmp_path, 1, {"deep": [growing(files, 0)]})
+    first = pieces(tmp_path)
+    checkpoint.save(tmp_path, 2, {"deep": [growing(files, 4)]})
+    second = pieces(tmp_path)
+    assert len(first) == 4 and len(second - first) == 2 and first < second
+    checkpoint.save(tmp_path, 3, {"deep": [growing(files, 4)]})  # the first checkpoint goes: keep is 2
+    assert pieces(tmp_path) == {file for _, file, _ in files.values()} and len(files) == 4
+    for step, count in ((2, 4), (3, 4)):
+        saved = checkpoint.load(tmp_path / f"step-{step:08d}")["deep"][0]
+        into = torch.zeros(12, dtype=torch.int64)
+        saved.into(into)
+        assert into[:10].tolist() == growing({}, count).tensor.tolist() and saved.files == files
+
+
+def test_a_checkpoint_with_a_damaged_piece_is_refused_by_name(tmp_path):
+    files = {}
+    checkpoint.save(tmp_path, 1, growing(files, 0))
+    checkpoint.save(tmp_path, 2, growing(files, 1))
+    damaged = tmp_path / "pieces" / files[0][1]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    with pytest.warns(Notice, match=damaged.name):
+        step, saved = checkpoint.load_newest(tmp_path)
+    assert step == 1 and torch.cat(list(saved)).tolist() == list(range(10))
+    damaged.unlink()
+    checkpoint.save(tmp_path, 3, growing(files, 1))  # it is missing: written again
+    assert torch.cat(list(checkpoint.load(tmp_path / "step-00000003"))).tolist() == growing({}, 1).tensor.tolist()
+
+
+def test_pieces_of_a_process_killed_while_it_wrote_are_deleted(tmp_path):
+    files = {}
+    checkpoint.save(tmp_path, 1, growing(files, 0))
+    growing(dict(files), 9).write(tmp_path / "pieces")  # and no checkpoint of them
+    assert len(pieces(tmp_path)) == 7
+    checkpoint.save(tmp_path, 2, growing(files, 2))
+    assert len(pieces(tmp_path)) == 5
