@@ -40,6 +40,8 @@ class DQNConfig:
     """Munchausen DQN: the scaled log-policy is a part of the reward (Vieillard et al., 2020)."""
     replay_capacity: int = 100_000
     """Transitions remembered (Nature: 1,000,000, which needs 7.06 GB for Atari frames)."""
+    memory_map: bool = False
+    """Keep the frames of the replay in a file in the run's folder, mapped into memory: for replays larger than that."""
     priority_alpha: float = 0.0
     """Prioritised replay (Schaul et al., 2016): how much errors count; 0: uniform replay (0.5 in Rainbow)."""
     priority_beta: float = 0.4

@@ -7,6 +7,7 @@ which Algorithm 1 is silent, bootstraps.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -131,10 +132,13 @@ def _optimizer(config: DQNConfig, parameters: Iterator[nn.Parameter], where: tor
     )
 
 
-def _replay(config: DQNConfig, shape: tuple[int, ...], frame_type: torch.dtype, where: torch.device) -> Replay:
+def _replay(
+    config: DQNConfig, shape: tuple[int, ...], frame_type: torch.dtype, where: torch.device, folder: Path | None
+) -> Replay:
     size = (config.replay_capacity, config.num_envs, shape[1:], frame_type)
     options = {
         "stack": shape[0], "seed": config.seed, "gamma": config.gamma, "n_step": config.n_step, "device": where,
+        "folder": folder if config.memory_map else None,
     }  # fmt: skip
     if not config.priority_alpha:
         return Replay(*size, **options)
@@ -155,12 +159,13 @@ class Tick(NamedTuple):
 class Training:
     """Algorithm 1 and all that changes while it runs; `state_dict` holds every bit of it."""
 
-    def __init__(self, config: DQNConfig, where: torch.device):
+    def __init__(self, config: DQNConfig, where: torch.device, folder: Path | None = None):
+        """folder: where a memory-mapped replay lies."""
         self.config = config
         self.envs = make_envs(config, config.num_envs)
         shape = self.envs.single_observation_space.shape
         frame_type = torch.from_numpy(np.empty(0, self.envs.single_observation_space.dtype)).dtype
-        self.replay = _replay(config, shape, frame_type, where)
+        self.replay = _replay(config, shape, frame_type, where, folder)
         self.agent = DQN(shape, int(self.envs.single_action_space.n), config, where)
         self.spread = spread(config.num_envs, config.epsilon_spread)
         self._explore, self._learn = self.agent.explore, self._update

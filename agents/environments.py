@@ -50,8 +50,8 @@ def _check_memory(config: DQNConfig, space: gymnasium.spaces.Box) -> None:
     for side in space.shape[1:]:
         frame *= side
     needed, there = config.replay_capacity * (frame + 8), memory_available()
-    if needed > there:
+    if needed > there and not config.memory_map:
         raise InputError(
             f"replay_capacity={config.replay_capacity:,} takes {needed / 2**30:,.1f} GiB, and {there / 2**30:.1f} GiB "
-            f"are free; give at most {there // (frame + 8):,}"
+            f"are free; give at most {there // (frame + 8):,}, or --memory-map to keep the frames on disk"
         )

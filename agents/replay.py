@@ -4,6 +4,10 @@ A million Atari transitions take 7.06 GB (84 x 84 bytes each), where storing bot
 56 GB. The memory is a ring of rows, one row per vector step, with one column per environment.
 """
 
+import os
+import tempfile
+from math import prod
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,11 +45,12 @@ class Replay:
 
     def __init__(
         self, capacity: int, num_envs: int, frame: tuple[int, ...], dtype: torch.dtype, *, stack: int, seed: int,
-        gamma: float = 0.99, n_step: int = 1, device: torch.device | str = "cpu",
+        gamma: float = 0.99, n_step: int = 1, device: torch.device | str = "cpu", folder: Path | None = None,
     ):  # fmt: skip
         """capacity: transitions over all environments; frame, dtype: of one frame; stack: frames that make a state.
 
         n_step: steps of reward before bootstrapping (Sutton, 1988), each discounted by gamma.
+        folder: keep the frames in a file there, mapped into memory and gone with the process, instead of in memory.
         """
         self.rows, self.num_envs = capacity // num_envs, num_envs
         self.stack, self.n_step = stack, n_step
@@ -55,7 +60,11 @@ class Replay:
         self.device = torch.device(device)
         self.gamma_powers = gamma ** torch.arange(n_step + 1, dtype=torch.float32, device=device)
         slots = self.rows * num_envs
-        self.frames = torch.empty((slots + 1, *frame), dtype=dtype, device=device)  # pages are taken as they are filled
+        shape = (slots + 1, *frame)
+        if folder:
+            self.frames = _mapped(folder, shape, dtype)
+        else:
+            self.frames = torch.empty(shape, dtype=dtype, device=device)  # pages are taken as they are filled
         self.frames[slots] = 0  # stands for every frame of before an episode began
         self.actions = torch.zeros(slots, dtype=torch.uint8, device=device)
         self.rewards = torch.zeros(slots, dtype=torch.float32, device=device)
@@ -187,3 +196,13 @@ class Replay:
         self._any_live = bool(self.live.any())
         self._note_whole()
         self.random.set_state(state["random"])
+
+
+def _mapped(folder: Path, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor whose pages lie in a nameless file in `folder`: the system keeps in memory what is used and fits.
+
+    Raises OSError if the disk has not the room, now and not when it is written to.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="replay-") as file:
+        os.posix_fallocate(file.fileno(), 0, prod(shape) * dtype.itemsize)
+        return torch.from_file(file.name, shared=True, size=prod(shape), dtype=dtype).view(shape)

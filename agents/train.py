@@ -43,6 +43,10 @@ def check(config: DQNConfig) -> None:
     if config.munchausen and (config.double or config.distribution != "expected"):
         other = "double" if config.double else f"distribution={config.distribution}"
         raise InputError(f"munchausen has a target of its own, which {other} would change; leave one of them out")
+    if config.memory_map and device.choose(config.device).type == "cuda":
+        raise InputError(
+            "memory_map is for main memory, and the GPU has its own; leave it out or give --device cpu"
+        )
     if config.atoms == 1:
         raise InputError("atoms=1 describes no distribution; give at least 2, or 0 for the usual number")
     least = (config.n_step + 4) * config.num_envs  # by then there is a whole transition, even behind a reset
@@ -72,7 +76,7 @@ def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
 
 
 def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
-    training = Training(config, device.choose(config.device))
+    training = Training(config, device.choose(config.device), run.path)
     recent: list[float] = []  # returns of the last 100 episodes
     if run.restored:
         _, saved = run.restored

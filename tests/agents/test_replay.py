@@ -143,3 +143,21 @@ def resident():
     """Bytes of main memory that this process holds."""
     gc.collect()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_mapped_replay_is_the_same_and_lies_in_no_file_that_is_left(tmp_path):
+    def mapped(*args, **options):
+        return Replay(*args, **options, folder=tmp_path)
+
+    replay, _ = played("lab/Catch-v0", 70, 120, stack=3, kind=mapped)
+    other, _ = played("lab/Catch-v0", 70, 120, stack=3)
+    for left, right in zip(replay.sample(64), other.sample(64), strict=True):
+        assert torch.equal(left, right)
+    assert not list(tmp_path.iterdir())
+    maps = Path("/proc/self/maps").read_text()
+    assert f"{tmp_path}/replay-" in maps and "(deleted)" in maps
+
+
+def test_a_mapped_replay_that_the_disk_has_no_room_for_is_refused_at_once(tmp_path):
+    with pytest.raises(OSError, match=r"space|large"):
+        Replay(10**13, 2, (84, 84), torch.uint8, stack=4, seed=0, folder=tmp_path)
