@@ -263,7 +263,7 @@ class SpeedAgents(Command):
             speed.report(table, floor, found, config, run)
         sides = {"ours": found["ours"], **found["peers"]}
         self.show(
-            f"DQN on {self.env}: playing and learning, medians of {self.rounds} rounds",
+            f"DQN on {self.env}: playing and learning, median of {self.rounds} round{'s' * (self.rounds > 1)}",
             ["", "agent steps/s", "updates/s", "peak MiB", "replay, full, MiB", "share of floor", "how"],
             [
                 [side, each["steps_per_second"], each["updates_per_second"], each["peak_bytes"] / 2**20,

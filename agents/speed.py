@@ -37,7 +37,7 @@ from lab.console import bar
 from lab.errors import InputError
 from lab.run import Run
 
-SIDES = {"ours": "ours", "sb3": "Stable-Baselines3", "sb3-tuned": "Stable-Baselines3 in our process settings"}
+SIDES = {"ours": "ours", "sb3": "SB3", "sb3-tuned": "SB3, our process settings"}
 SPIN = "300000"  # GOMP_SPINCOUNT as GNU's OpenMP has it by itself; a process of the lab has a shorter one
 AHEAD = 1_000  # agent steps of random play before learning begins, and of learning before the window does, at most
 
@@ -203,7 +203,7 @@ def report(table: pd.DataFrame, floor: Floor, found: dict[str, Any], config: DQN
         rates[name] = rows["steps_per_second"].tolist()
         limits[name] = floor.steps_per_second(config, each["arithmetic"])
     ratio = found["ratio"]["sb3"]
-    title = f"DQN on {config.env.removeprefix('ALE/')}: ours learns {ratio:.2g} x as fast as Stable-Baselines3's"
+    title = f"DQN on {config.env.removeprefix('ALE/')}: ours is {ratio:.3g} x as fast as Stable-Baselines3"
     run.figure("speed/agents", plots.throughput(rates, limits, title, "agent steps a second, playing and learning"))
     metrics = {f"speed/{side}": each["steps_per_second"] for side, each in sides.items()}
     run.finish({**metrics, **{f"speed/ratio/{side}": ratio for side, ratio in found["ratio"].items()}})

@@ -158,7 +158,7 @@ def _ends(panel: Axes, bands: Mapping[str, Band], styles: Mapping[str, tuple[str
 
 def throughput(rates: Mapping[str, Sequence[float]], limits: Mapping[str, float], title: str, x: str) -> Figure:
     """Rates of each contender over rounds, ours first: the median a bar, each round a dot, a tick at its limit."""
-    figure, axes = canvas(height=1.6 + 0.7 * len(rates))
+    figure, axes = canvas(width=10.0, height=1.6 + 0.7 * len(rates))
     panel = axes[0, 0]
     for row, (name, values) in enumerate(rates.items()):
         middle, limit = float(np.median(values)), limits[name]
