@@ -311,8 +311,7 @@ def measure_floor(config: DQNConfig, where: torch.device, steps: int) -> Floor:
         bytes_per_batch=2 * config.batch_size * int(np.prod(shape)) * size,
         emulator_steps_per_second=_emulator(games, 2 * steps),
         flops_per_second={
-            name: _matrix_rate(getattr(torch, name), where)
-            for name in ("float32", *(["bfloat16"] if device.bfloat16("auto", where) else []))
+            name: _matrix_rate(getattr(torch, name), where) for name in sorted({"float32", arithmetic("ours", config)})
         },
     )
 
