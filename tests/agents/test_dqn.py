@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from agents.dqn import DQN, Training
-from agents.evaluate import evaluate, film
+from agents.evaluate import evaluate, film, summarise
 from agents.replay import Batch
 from agents.train import train
 from lab import checkpoint, record
@@ -368,3 +369,13 @@ def test_same_seed_same_policy(small):
         weights(finished(Training(c, CPU)).agent.q) for c in (config, config, replace(config, seed=1))
     )
     assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_every_logged_metric_is_explained(small, tmp_path):
+    page = Path(__file__).parents[2].joinpath("docs", "dqn.md").read_text()
+    config = small("lab/Catch-v0", epsilon_spread=1.0)
+    with Run.open(tmp_path, "run", config) as run:
+        metrics = train(config, run)
+        tags = {entry["tag"] for entry in record.read(run.path / "metrics.jsonl") if entry["kind"] == "scalar"}
+    for tag in tags | metrics.keys() | summarise(np.ones(3), "ALE/Pong-v5").keys():
+        assert f"`{tag}`" in page, tag
