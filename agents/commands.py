@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from tyro.conf import Positional
 
@@ -71,7 +71,7 @@ class Evaluate(Command):
     """Another seed, other games."""
 
     def __call__(self) -> None:
-        from agents.evaluate import evaluate, evaluation_epsilon, load, summarise
+        from agents.evaluate import evaluate, evaluation_epsilon, summarise
         from lab import device
         from lab.errors import InputError
         from lab.run import Run, slug
@@ -79,7 +79,7 @@ class Evaluate(Command):
         if self.episodes < 1:
             raise InputError(f"--episodes must be at least 1, not {self.episodes}")
         _check_seed(self.seed)
-        agent, config, step = load(self.run)
+        agent, config, step = _load(self.run)
         settings = {
             "run": str(self.run), "agent_step": step, "episodes": self.episodes, "seed": self.seed,
             "epsilon": evaluation_epsilon(config),
@@ -95,6 +95,21 @@ class Evaluate(Command):
         title = f"{config.env} after {step:,} agent steps: {self.episodes} episodes, epsilon {settings['epsilon']}"
         self.measures(title, summary)
         self.done({"env": config.env, "episodes": self.episodes, "agent_step": step, **summary}, run.path)
+
+
+def _load(run: Path) -> tuple[Any, DQNConfig, int]:
+    """The trained agent of a run, ours or a peer, its environment's config, and the agent step it was saved at."""
+    from lab.jsonfile import read_json
+    from lab.run import CONFIG
+
+    if (run / CONFIG).exists() and "algorithm" in read_json(run / CONFIG):
+        from agents import peers
+
+        player, config, step = peers.load(run)
+        return player, peers.played(config), step
+    from agents.evaluate import load
+
+    return load(run)
 
 
 def _check_seed(seed: int) -> None:
@@ -114,12 +129,12 @@ class Watch(Command):
     """Another seed, another game."""
 
     def __call__(self) -> None:
-        from agents.evaluate import film, load
+        from agents.evaluate import film
         from lab import device
         from lab.run import Run, slug
 
         _check_seed(self.seed)
-        agent, config, step = load(self.run)
+        agent, config, step = _load(self.run)
         settings = {"run": str(self.run), "agent_step": step, "seed": self.seed}
         name = self.name or slug(f"watch-{self.run.resolve().name}")
         with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:

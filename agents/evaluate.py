@@ -73,7 +73,7 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
 
 def film(agent: DQN, config: DQNConfig, seed: int = 2_000_000) -> tuple[np.ndarray, float]:
     """Play one episode (at most MAX_FILM agent steps); its pictures (time, height, width, 3) uint8 and its return."""
-    game, picture = _filmed_atari(config, seed) if envs.is_atari(config.env) else _filmed(config)
+    game, picture = filmed(config, seed)
     random = torch.Generator().manual_seed(seed)
     epsilon = evaluation_epsilon(config)
     state, _ = game.reset(seed=seed)
@@ -89,6 +89,13 @@ def film(agent: DQN, config: DQNConfig, seed: int = 2_000_000) -> tuple[np.ndarr
 
 
 Camera = Callable[[np.ndarray | None], np.ndarray]
+
+
+def filmed(config: DQNConfig, seed: int) -> tuple[VectorEnv, Camera]:
+    """One environment, to be reset with `seed`, and the camera on it: call it with None after the reset, then with
+    the action of each step, for a picture (height, width, 3) uint8. Raises InputError if it draws none.
+    """
+    return _filmed_atari(config, seed) if envs.is_atari(config.env) else _filmed(config)
 
 
 def _filmed_atari(config: DQNConfig, seed: int) -> tuple[VectorEnv, Camera]:

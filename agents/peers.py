@@ -33,7 +33,6 @@ from agents.environments import check_playable, make_envs
 from agents.evaluate import evaluate
 from agents.exploration import epsilon_greedy
 from agents.peer_config import PeerConfig, SB3A2CConfig, SB3DQNConfig, SB3PPOConfig
-from envs.atari import Atari
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -99,9 +98,7 @@ class Adapter(VecEnv):
             infos[i] = {"terminal_observation": state[i].copy(), "TimeLimit.truncated": not terminal[i]}
         self._count(reward, over)
         if over.any():
-            # Each goes on with its own chance, as at an autoreset; Atari.reset would seed it anew, for its snapshots.
-            games: Any = super(Atari, self.games) if isinstance(self.games, Atari) else self.games
-            state, _ = games.reset(options={"reset_mask": over})
+            state, _ = self.games.reset(options={"reset_mask": over})
         learned = np.sign(reward) if self.clip_rewards else reward
         return state, learned.astype(np.float32), done, infos
 

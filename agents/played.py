@@ -11,7 +11,7 @@ import envs
 from agents.config import DQNConfig
 from agents.dqn import DQN
 from agents.environments import make_envs
-from agents.evaluate import MAX_FILM, Camera, _filmed, _filmed_atari, evaluation_epsilon
+from agents.evaluate import MAX_FILM, Camera, evaluation_epsilon, filmed
 from lab.console import bar, messages
 from lab.errors import InputError
 
@@ -121,7 +121,7 @@ def action_names(config: DQNConfig, actions: int) -> list[str]:
 def _open(config: DQNConfig, seed: int) -> tuple[VectorEnv, Camera | None]:
     """The game and the camera on it; none, and a word about it, where the environment draws no pictures."""
     try:
-        game, camera = _filmed_atari(config, seed) if envs.is_atari(config.env) else _filmed(config)
+        game, camera = filmed(config, seed)
     except InputError as error:
         game = make_envs(config, 1)  # what is wrong with the environment itself is said here
         instead = _is_picture(game.observation_space.sample())

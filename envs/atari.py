@@ -91,14 +91,19 @@ class Atari(AtariVectorEnv):
         )
 
     def reset(self, *, seed: int | np.ndarray | None = None, options: dict[str, Any] | None = None):
+        """As ALE's; some games only (options["reset_mask"]) and without a seed, they go on with their own chance."""
         chosen = np.ones(self.num_envs, bool) if options is None else options["reset_mask"]
-        seeds = np.random.default_rng().integers(2**30) if seed is None else seed
-        self._seeds[chosen] = seeds + np.arange(chosen.sum()) if np.isscalar(seeds) else seeds
-        self._resets[chosen] = 0
+        if seed is None and options is None:
+            seed = int(np.random.default_rng().integers(2**30))
+        if seed is None:
+            self._resets[chosen] += 1
+        else:
+            self._seeds[chosen] = seed + np.arange(chosen.sum()) if np.isscalar(seed) else seed
+            self._resets[chosen] = 0
         self._ended[chosen] = False
         for i in np.flatnonzero(chosen):
             self._actions[i] = []
-        return super().reset(seed=self._seeds[chosen], options=options)
+        return super().reset(seed=seed, options=options)
 
     def step(self, actions: np.ndarray):
         self.send(actions)

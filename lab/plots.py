@@ -30,7 +30,7 @@ COLOURS = {
     "truth": BLACK, "anomaly": VERMILION, "counterfactual": SKY,
 }  # fmt: skip
 
-_STYLE = {
+STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 14, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11,
     "legend.fontsize": 11, "legend.frameon": False, "lines.linewidth": 1.8, "savefig.dpi": 120,
@@ -42,7 +42,7 @@ def canvas(
     rows: int = 1, columns: int = 1, width: float = 9.0, height: float = 4.5, **options
 ) -> tuple[Figure, np.ndarray]:
     """An empty figure of `rows` x `columns` axes in the house style; width and height of the whole, in inches."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, axes

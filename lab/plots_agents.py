@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
 
-from lab.plots import _STYLE, BLACK, BLUE, DARK_GREY, GREEN, GREY, LIGHT_GREY, VERMILION, canvas, label
+from lab.plots import BLACK, BLUE, DARK_GREY, GREEN, GREY, LIGHT_GREY, STYLE, VERMILION, canvas, label
 
 MOST_BARS = 6  # of many actions the best ones are shown
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -73,7 +73,7 @@ def _joined(figure: Figure, panels: np.ndarray) -> Axes:
         panel.remove()
     grid = cells[0].get_gridspec()
     rows = slice(cells[0].rowspan.start, cells[-1].rowspan.stop)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return figure.add_subplot(grid[rows, cells[0].colspan.start : cells[-1].colspan.stop])
 
 

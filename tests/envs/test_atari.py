@@ -130,5 +130,17 @@ def test_a_snapshot_is_of_the_game_as_it_was_played():
         assert (games.step(action)[0] == screen).all()
 
 
+def test_games_reset_by_hand_are_put_back_too():
+    games, restored = (envs.make("ALE/Breakout-v5", 2, num_threads=1) for _ in range(2))
+    games.reset(seed=3)
+    for step in range(60):
+        seen, *_ = games.step(np.full(2, 1 + step % 3))
+        if step == 20:
+            games.reset(options={"reset_mask": np.array([False, True])})
+        if step == 40:
+            games.reset(seed=np.array([9]), options={"reset_mask": np.array([True, False])})
+    assert (restored.restore(games.snapshot()) == seen).all()
+
+
 def test_sticky_games_cannot_be_put_back():
     assert envs.make("ALE/Pong-v5", 1, protocol="sticky").snapshot() is None
