@@ -24,6 +24,7 @@ PARTS = {
         "--epsilon-steps 8000 --target-every 500 --log-every 250 --eval-episodes 2 --name pong",
         "watch {root}/pong",
     ],
+    "Pong, played by a trained DQN": ["watch {trained}/pong --name watch-trained-pong"],
     "Catch: DQN learns a game of pixels": [
         "train dqn --env lab/Catch-v0 --total-steps 12000 --name catch",
         "watch {root}/catch",
@@ -38,6 +39,7 @@ PARTS = {
         "reproduce node-minus-23 power-1000 perceptron-xor sin-x-four-nets traffic-500-plus-x1"
     ],
 }
+TRAINED = Path(__file__).parents[1] / "results" / "atari"  # in a checkout: policies that took their time
 MARK = ".tour"  # in the folder of a tour, which the next tour may replace
 TOO_SHORT = (
     "Too short to mean anything: {steps:,} agent steps are 0.02 % of the 50 million behind the published score. What "
@@ -65,12 +67,14 @@ def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
     (root / MARK).touch()
     began = time.monotonic()
     notes = {}
-    for number, (title, commands) in enumerate(PARTS.items(), start=1):
-        messages.rule(f"[bold]{number}/{len(PARTS)}  {title}", align="left")
+    parts = {title: commands for title, commands in PARTS.items() if TRAINED.exists() or "{trained}" not in commands[0]}
+    trained = TRAINED.relative_to(Path.cwd()) if TRAINED.is_relative_to(Path.cwd()) else TRAINED
+    for number, (title, commands) in enumerate(parts.items(), start=1):
+        messages.rule(f"[bold]{number}/{len(parts)}  {title}", align="left")
         started = time.monotonic()
         for command in commands:
-            _run(command.format(root=root), root, lab)
-        if title.startswith("Pong"):
+            _run(command.format(root=root, trained=trained), root, lab)
+        if title.startswith("Pong:"):
             result = json.loads((root / "pong" / "result.json").read_text())
             rate = result["metrics"]["time/steps_per_second"]
             notes["pong"] = notes["watch-pong"] = TOO_SHORT.format(steps=result["steps"], rate=rate)

@@ -24,7 +24,7 @@ def test_tour_shows_every_bench_in_six_minutes(lab_command, tmp_path):
     root = tmp_path / "results" / "runs" / "demo"
     assert done.stdout.splitlines()[-1] == "Result: results/runs/demo/report.html"
     assert "tensorboard --logdir results/runs/demo\n" in done.stderr
-    assert all(f"{number}/6  {title}" in done.stderr for number, title in enumerate(PARTS, start=1))
+    assert all(f"{number}/7  {title}" in done.stderr for number, title in enumerate(PARTS, start=1))
     assert "Too short to mean anything" in done.stderr and re.search(
         r"at \d+ agent steps a second", done.stderr.replace("\n", " ")
     )
@@ -34,13 +34,14 @@ def test_tour_shows_every_bench_in_six_minutes(lab_command, tmp_path):
 
     assert metrics("catch")["eval/return_mean"] >= 0.9
     assert metrics("pong")["time/steps_per_second"] > 0
+    assert metrics("watch-trained-pong")["eval/return"] > 10  # it wins
     verdicts = [json.loads(path.read_text())["verdict"] for path in root.glob("reproduce-*/result.json")]
     assert len(verdicts) == 5
-    for name in ("watch-pong", "watch-catch"):
+    for name in ("watch-pong", "watch-catch", "watch-trained-pong"):
         assert imageio_ffmpeg.count_frames_and_secs(str(root / name / "videos" / "eval-episode.mp4"))[0] >= 10
 
     page = (root / "report.html").read_text()
-    assert page.count("<section") == len(list(root.glob("*/result.json"))) == 13
+    assert page.count("<section") == len(list(root.glob("*/result.json"))) == 14
     assert all(source.startswith(("data:", "#")) for source in re.findall(r'(?:src|href)="([^"]*)"', page))
 
     # TensorBoard, read back: scalars, figures and HParams of every bench
