@@ -1,4 +1,4 @@
-"""The settings of a DQN run: one dataclass is the config, the command line and the saved manifest."""
+"""The settings of a DQN run: a dataclass is the config, the command line and the saved manifest."""
 
 import tomllib
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ from lab.errors import unknown
 
 
 @dataclass
-class DQNConfig:
-    """Settings of DQN. Defaults follow Mnih et al. (2015), Nature 518, extended data table 1, unless said otherwise."""
+class PlayConfig:
+    """What every agent's settings have, ours and the peers'."""
 
     env: str = "ALE/Pong-v5"
     """Gymnasium id: ALE/Pong-v5 or another Atari game, lab/Catch-v0, CartPole-v1, or any with discrete actions."""
@@ -24,6 +24,26 @@ class DQNConfig:
     """Environments stepped side by side (Nature: 1)."""
     stack: int = 4
     """Newest frames that make up a state; Atari always has 4."""
+    gamma: float = 0.99
+    """Discount factor per agent step."""
+    learning_rate: float = 1e-4
+    """The optimiser's step size (Nature: 2.5e-4)."""
+    clip_rewards: bool = True
+    """Learn from the sign of the reward; reported returns are never clipped."""
+    eval_episodes: int = 10
+    """Whole episodes played at the end, on environments of their own."""
+    log_every: int = 1_000
+    """Agent steps between two points of the training curves."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    threads: int = 0
+    """CPU threads torch works with; 0: half the cores (the emulator has the others). One is best for small networks."""
+
+
+@dataclass
+class DQNConfig(PlayConfig):
+    """Settings of DQN. Defaults follow Mnih et al. (2015), Nature 518, extended data table 1, unless said otherwise."""
+
     network: Literal["nature", "nips"] = "nature"
     """For Atari: Mnih et al. (2015), or the smaller one of Mnih et al. (2013), a third of the work."""
     dueling: bool = False
@@ -48,16 +68,12 @@ class DQNConfig:
     """Importance weights' exponent at first; it rises to 1 by the end of training."""
     batch_size: int = 32
     """Transitions in a minibatch."""
-    gamma: float = 0.99
-    """Discount factor per agent step."""
     n_step: int = 1
     """Steps of reward before bootstrapping (Sutton, 1988; 3 in Rainbow, Hessel et al., 2018)."""
     double: bool = False
     """Double DQN (van Hasselt et al., 2016): the online network chooses the action that the target network values."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
     """Adam (epsilon 1.5e-4, as in Rainbow), or Nature's centred RMSProp (decay .95, epsilon .01)."""
-    learning_rate: float = 1e-4
-    """The optimiser's step size (Nature: 2.5e-4)."""
     max_gradient_norm: float = 0.0
     """Gradients longer than this are shortened to it; 0: never (10 in Wang et al., 2016)."""
     learning_starts: int = 10_000
@@ -74,22 +90,12 @@ class DQNConfig:
     """Agent steps over which epsilon falls linearly (Nature: 1,000,000)."""
     epsilon_spread: float = 0.0
     """Environment i of n explores with epsilon^(1 + this i / (n - 1)) (Ape-X, Horgan et al., 2018: 7); 0: all alike."""
-    clip_rewards: bool = True
-    """Learn from the sign of the reward; reported returns are never clipped."""
     loss: Literal["huber", "squared"] = "huber"
     """Huber (Nature clips the error to [-1, 1]) or the squared error of the lecture's Algorithm 1."""
-    eval_episodes: int = 10
-    """Whole episodes played at the end, on environments of their own."""
-    log_every: int = 1_000
-    """Agent steps between two points of the training curves."""
     checkpoint_every: int = 100_000
     """Agent steps between two checkpoints."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the networks; auto: bfloat16 where the device has instructions for it (weights stay float32)."""
-    threads: int = 0
-    """CPU threads torch works with; 0: half the cores (the emulator has the others). One is best for small networks."""
 
 
 _SMALL = DQNConfig(

@@ -5,41 +5,14 @@ says otherwise.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from agents import config as ours
 
 
 @dataclass
-class PeerConfig:
+class PeerConfig(ours.PlayConfig):
     """What the settings of all peers have."""
-
-    env: str = "ALE/Pong-v5"
-    """Gymnasium id: ALE/Pong-v5 or another Atari game, lab/Catch-v0, CartPole-v1, or any with discrete actions."""
-    protocol: Literal["classic", "sticky"] = "classic"
-    """Atari rules: classic (Nature) or sticky (Machado et al., 2018)."""
-    seed: int = 0
-    """Seed of networks, environments and exploration."""
-    total_steps: int = 1_000_000
-    """Agent steps to train for, over all environments together (Atari frames = 4 x steps)."""
-    num_envs: int = 8
-    """Environments stepped side by side."""
-    stack: int = 4
-    """Newest frames that make up a state; Atari always has 4."""
-    gamma: float = 0.99
-    """Discount factor per agent step."""
-    learning_rate: float = 1e-4
-    """The optimizer's step size."""
-    clip_rewards: bool = True
-    """Learn from the sign of the reward; reported returns are never clipped."""
-    eval_episodes: int = 10
-    """Whole episodes played at the end, on environments of their own."""
-    log_every: int = 1_000
-    """Agent steps between two points of the training curves."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    threads: int = 0
-    """CPU threads torch works with; 0: half the cores (the emulator has the others). One is best for small networks."""
 
     @classmethod
     def preset(cls, env: str) -> Self:
