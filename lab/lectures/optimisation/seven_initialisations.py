@@ -186,9 +186,10 @@ def picture(found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]], setting
     for row, column in np.ndindex(*ratios.shape):
         value = ratios[row, column]
         right.text(column, row, f"{value:.2g}" if value else "0", ha="center", va="center", fontsize=14,
+                   color="white" if abs(logs[row, column]) > 4 else BLACK,
                    fontweight="bold" if 0.1 <= value <= 10 else "normal")  # fmt: skip
     right.set_xticks(range(len(ACTIVATIONS)), list(ACTIVATIONS), fontsize=14)
     right.set_yticks(range(len(SCHEMES)), list(SCHEMES), fontsize=14)
-    title = f"Gradient left after {settings.layers} layers (bold: 0.1 to 10)"
+    title = "Gradient left (bold: 0.1 to 10)"
     right.set_title(title, loc="left", fontsize=16, fontweight="bold")
     return figure
