@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
@@ -118,7 +118,7 @@ def check(
     measured: float,
     condition: str,
     interval: tuple[float, float] | None = None,
-    values: Sequence[float] = (),
+    values: Iterable[float] = (),
 ) -> Finding:
     """Hold a number against a condition: "== 5", "== 5 +- 0.1", "< 5", "<= 5", "> 5", ">= 5" or "in 4 .. 5".
 
@@ -134,7 +134,7 @@ def check(
 
 
 def report(
-    name: str, measured: float, interval: tuple[float, float] | None = None, values: Sequence[float] = ()
+    name: str, measured: float, interval: tuple[float, float] | None = None, values: Iterable[float] = ()
 ) -> Finding:
     """A number told without a condition; it has no say in the verdict."""
     return Finding(name, float(measured), "", None, interval, tuple(map(float, values)))

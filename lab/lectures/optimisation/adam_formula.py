@@ -10,6 +10,7 @@ Kind: exact
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ def adam(gradients: np.ndarray, settings: Settings, corrected: bool) -> np.ndarr
     return np.array(path)
 
 
-def by_torch(optimiser: type[torch.optim.Optimizer], gradients: np.ndarray, **options: float) -> np.ndarray:
+def by_torch(optimiser: type[torch.optim.Optimizer], gradients: np.ndarray, **options: Any) -> np.ndarray:
     """The same path as torch's optimiser makes it of the same gradients."""
     theta = torch.zeros(gradients.shape[1], dtype=torch.float64, requires_grad=True)
     steps, path = optimiser([theta], **options), []
