@@ -100,8 +100,8 @@ def measure(settings: Settings) -> Outcome:
     slopes = [slope(steepness) for steepness in STEEPNESS]
     findings = [
         check("L1 with b = -t against L4, share of points alike", agree, "== 1"),
-        check("W1 > 0: share of points where above the line is 1", above, "== 1"),
-        check("W1 < 0: share of points where above the line is 1", below, "== 0"),
+        check("positive W1: share of points where above the line is 1", above, "== 1"),
+        check("negative W1: share of points where above the line is 1", below, "== 0"),
         check("dimensions the boundary lacks, fewest", min(lost), "== 1"),
         check("dimensions the boundary lacks, most", max(lost), "== 1"),
         *(
