@@ -2,8 +2,8 @@
 
 `DQN` is the agent (Q, the target network Q^ and the gradient step), `Training` the algorithm's loop; agents.train
 reports about it. Where this differs from the algorithm as printed: several environments are stepped side by side, an
-update follows every `train_every` agent steps, epsilon is annealed, the error is clipped (Huber), and a time limit, on
-which Algorithm 1 is silent, bootstraps.
+update follows every `train_every` agent steps and is computed while the emulator works, epsilon is annealed, the error
+is clipped (Huber), and a time limit, on which Algorithm 1 is silent, bootstraps.
 """
 
 from collections.abc import Iterator

@@ -84,7 +84,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
 
     began, first_step = time.perf_counter(), training.step
     with bar(config.env, config.total_steps, "steps", start=first_step) as advance, stop_wanted() as stopping:
-        before, saved = training.step, -1
+        before, saved_at = training.step, -1
         for tick in training:
             step = training.step
             for at, episode_return, length in tick.episodes:
@@ -95,7 +95,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
                 run.scalar("time/steps_per_second", (step - first_step) / (time.perf_counter() - began), step)
             if step // config.checkpoint_every > before // config.checkpoint_every or stopping():
                 _save(run, training, recent)
-                saved = step
+                saved_at = step
             if stopping():
                 messages.print(
                     f"stopped at agent step {step:,}; the same command with --resume goes on from there",
@@ -105,7 +105,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
             advance(step - before, note=f"return {np.mean(recent):.2f}" if recent else "")
             before = step
     steps_per_second = (training.step - first_step) / (time.perf_counter() - began)
-    if saved != training.step:
+    if saved_at != training.step:
         _save(run, training, recent)
 
     no_noise(training.agent.q)
