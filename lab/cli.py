@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
-from forecasting.anomaly.commands import Detect, Explain
+from forecasting.anomaly.commands import BenchmarkDetectors, Detect, Explain
 from forecasting.commands import DataFetch, DataList, Forecast
 from lab.command import Command
 from lab.commands import Board, Compare, List, Report
@@ -59,6 +59,7 @@ COMMANDS: dict[str, Any] = {
     "compare": CompareRuns,
     "report": Report,
     "board": Board,
+    "benchmark": {"detectors": BenchmarkDetectors},
     "speed": {"agents": SpeedAgents},
     "data": {"list": DataList, "fetch": DataFetch},
 }

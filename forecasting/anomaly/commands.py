@@ -1,4 +1,4 @@
-"""`lab detect` and `lab explain`: everything heavy is imported inside the command."""
+"""`lab detect`, `lab explain`, `lab benchmark detectors`: everything heavy is imported inside the command."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +130,49 @@ class Explain(_Anomaly):
         if len(table):
             self.show("Recovery of the true normal", ["method", "RMSE"], table.values.tolist())
         self.done({"metrics": found.metrics, "interval": [result.start, result.end]}, run.path)
+
+
+@dataclass(kw_only=True)
+class BenchmarkDetectors(Command):
+    """Measure anomaly detectors on labelled series: hits, VUS-PR and seconds a series. Goes on where it was stopped."""
+
+    set: Literal["ucr", "nab"] = "ucr"
+    """UCR Anomaly Archive (one anomaly a series, one answer a series) or Numenta Anomaly Benchmark."""
+    data: Path | None = None
+    """Folder of the UCR series, with an INDEX.csv or files NAME_trainend_start_end.txt; default LAB_DATA/ucr_anomaly."""
+    detectors: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = ()
+    """Detectors to measure; all when left out."""
+    longest: int = 100_000
+    """Series of more samples are left out."""
+    seed: int = 0
+    device: str = "cpu"
+    """cpu, cuda or auto."""
+
+    def __call__(self) -> None:
+        check_seed(self.seed)
+        from forecasting.anomaly import archive, benchmark
+        from lab.device import choose
+        from lab.run import Run
+
+        if self.longest < 1:
+            raise InputError(f"--longest is {self.longest}; give at least 1")
+        if self.data is not None and self.set != "ucr":
+            raise InputError("--data names a folder of UCR series; leave out --set, or --data")
+        choose(self.device)
+        names = benchmark.check(self.detectors)
+        cases = archive.cases(self.set, self.data, self.longest)
+        # what is measured may grow from call to call: the run is the same, and what it has is not measured again
+        config = {"set": self.set, "data": str(self.data or ""), "seed": self.seed, "device": self.device}
+        tags = [f"anomaly/hits/{name}" for name in names]
+        name = self.name or f"benchmark-detectors-{self.set}"
+        with Run.open(self.runs, name, config, resume=True, metrics=tags) as run:
+            rows = benchmark.measure(cases, names, run, self.seed, self.device)
+            table = benchmark.summary(rows)
+            benchmark.report(rows, table, self.set, run)
+        self.show(benchmark.title(rows, self.set), list(table.columns), table.to_numpy().tolist())
+        if self.set == "ucr":
+            self.show("Published, all 250 series", ["detector", "hits", "source"], benchmark.published())
+        self.done({"detectors": table.to_dict(orient="records"), "series": rows.to_dict(orient="records")}, run.path)
 
 
 def _plain(found: "Detection") -> list[dict[str, Any]]:
