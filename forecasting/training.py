@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 Report = Callable[[int, dict[str, float]], None]
+Measure = Callable[[Tensor, Tensor], Tensor]  # (forecast, truth) -> one number
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # ridge penalties tried, in units of the mean squared input
 
@@ -84,6 +85,11 @@ def fit_linear(
 # --- networks -------------------------------------------------------------------------------------------------------
 
 
+def absolute(forecast: Tensor, truth: Tensor) -> Tensor:
+    """Mean absolute error."""
+    return (forecast - truth).abs().mean()
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a network is fitted."""
@@ -106,29 +112,37 @@ class Plan:
 
 def fit(
     network: nn.Module, values: Tensor, lookback: int, horizon: int, plan: Plan, generator: torch.Generator,
-    report: Report | None = None,
+    report: Report | None = None, measure: Measure = absolute, starts: tuple[Tensor, Tensor] | None = None,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Train `network` in place on windows of `values` (time, channels), leaving it with its best weights, in eval mode.
 
-    Mean absolute error is both loss and validation error: it is what MASE scores. `generator` (on the CPU) draws the
-    windows. Returns one dict an epoch: "train_loss" and, where there is a validation part, "validation_loss".
+    `measure` is both loss and validation error; the mean absolute error is what MASE scores. `generator` (on the CPU)
+    draws the windows. starts: the first steps of the windows (to train on, to validate on), where they are not those
+    that `split` finds: `values` may be several series, one behind the other, and no window lies across two of them.
+    Returns one dict an epoch: "train_loss" and, where there is a validation part, "validation_loss".
     """
     view = windows(values, lookback, horizon)
-    last, first = split(len(view), horizon, plan.validation)
+    if starts is None:
+        last, first = split(len(view), horizon, plan.validation)
+        starts = torch.arange(last), torch.arange(first, len(view))
+    training, held_out = starts
     channels = values.shape[1]
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.steps_per_epoch * plan.max_epochs)
     history: list[dict[str, float]] = []
-    has_validation = first < len(view)
-    best, best_weights, best_epoch = error(network, view[first:], lookback) if has_validation else np.inf, None, -1
+    has_validation = len(held_out) > 0
+    best, best_weights, best_epoch = np.inf, None, -1
     if has_validation:  # the untrained network is a forecast too (the last value, or the linear skip)
+        best = error(network, view, lookback, held_out, measure)
         best_weights = copy.deepcopy(network.state_dict())
     for epoch in range(plan.max_epochs):
         network.train()
         losses = []
-        for chosen in torch.randint(last * channels, (plan.steps_per_epoch, plan.batch), generator=generator):
-            rows = view[chosen // channels, :, chosen % channels].unsqueeze(2)  # (batch, lookback + horizon, 1)
-            loss = (network(rows[:, :lookback]) - rows[:, lookback:]).abs().mean()
+        for chosen in torch.randint(len(training) * channels, (plan.steps_per_epoch, plan.batch), generator=generator):
+            rows = view[training[chosen // channels], :, chosen % channels].unsqueeze(
+                2
+            )  # (batch, lookback + horizon, 1)
+            loss = measure(network(rows[:, :lookback]), rows[:, lookback:])
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -137,7 +151,7 @@ def fit(
             losses.append(loss.detach())
         entry = {"train_loss": float(torch.stack(losses).mean())}
         if has_validation:
-            entry["validation_loss"] = error(network, view[first:], lookback)
+            entry["validation_loss"] = error(network, view, lookback, held_out, measure)
             if entry["validation_loss"] < best:
                 best, best_epoch = entry["validation_loss"], epoch
                 best_weights = copy.deepcopy(network.state_dict())
@@ -153,8 +167,18 @@ def fit(
 
 
 @torch.no_grad()
-def error(network: nn.Module, view: Tensor, lookback: int, batch: int = 1024) -> float:
-    """Mean absolute error over all windows of `view` (windows, lookback + horizon, channels), none dropped."""
+def error(
+    network: nn.Module, view: Tensor, lookback: int, chosen: Tensor | None = None, measure: Measure = absolute,
+    batch: int = 1024,
+) -> float:  # fmt: skip
+    """Mean of `measure` over the `chosen` windows of `view` (windows, lookback + horizon, channels), or all of them.
+
+    The last, incomplete batch counts for the windows it has.
+    """
     network.eval()
-    total = sum((network(part[:, :lookback]) - part[:, lookback:]).abs().sum().item() for part in view.split(batch))
-    return total / view[:, lookback:].numel()
+    chosen = torch.arange(len(view)) if chosen is None else chosen
+    total = 0.0
+    for part in chosen.split(batch):
+        rows = view[part]
+        total += measure(network(rows[:, :lookback]), rows[:, lookback:]).item() * len(part)
+    return total / len(chosen)
