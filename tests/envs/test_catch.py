@@ -50,3 +50,36 @@ def test_observation_is_two_bright_pixels():
 def test_too_small_is_refused():
     with pytest.raises(ValueError, match="at least 3"):
         Catch(size=2)
+
+
+def test_diagonal_passes_gymnasiums_checks():
+    check_env(gymnasium.make("lab/DiagonalCatch-v0", render_mode="rgb_array").unwrapped)
+
+
+def test_one_picture_of_a_diagonal_ball_does_not_tell_where_it_goes_and_two_do():
+    env = Catch(size=6, diagonal=True)
+    env.reset(seed=0)
+    seen: dict[tuple, list[int]] = {}
+    for _ in range(4000):
+        before, info = env.reset()
+        column = before[0].argmax()
+        for row in range(1, 4):
+            pixels, *_, info = env.step(1)
+            seen.setdefault((row, int(pixels[row].argmax())), []).append(info["velocity"])
+            moved, column = int(pixels[row].argmax()) - int(column), pixels[row].argmax()
+            at_wall = 1 if column == 0 else -1  # it stayed there for a step and comes back
+            assert info["velocity"] == (moved or at_wall)
+    assert len(seen) == 3 * 6
+    assert max(abs(np.mean(velocities)) for velocities in seen.values()) < 0.13  # 667 each: 3.4 standard errors
+
+
+def test_every_diagonal_ball_can_be_caught():
+    env = Catch(diagonal=True)
+    for phase in range(20):
+        env.reset()
+        env._phase = phase
+        lands = (phase + 9) % 20
+        target = lands if lands < 10 else 19 - lands
+        for _ in range(9):
+            *_, reward, _, _, _ = env.step(1 + int(np.sign(target - env._paddle)))
+        assert reward == 1
