@@ -17,15 +17,15 @@ class Chain(gymnasium.Env[np.ndarray, np.int64]):
     Observation: the state, one-hot, (length,) float32. Actions: 0 and 1, one of which leads onwards and the other back
     to the start; `onward` says which, drawn once and the same for all chains of that length, so that no habit ("always
     1") reaches the goal.
-    Reward: 1 at the goal, where the episode ends, and `lure` for each step back. After 4 * length steps it is truncated.
-    The best play takes `length` steps and returns 1; random play reaches the goal in a share of about 1.5 length / 2^length
-    of the episodes.
+    Reward: 1 at the goal, where the episode ends, and `lure` for each step back. After 4 * length steps it is
+    truncated. The best play takes `length` steps and returns 1; random play reaches the goal in a share of about
+    1.5 length / 2^length of the episodes.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own way)
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own way)
 
     def __init__(self, length: int = 8, lure: float = 0.0, render_mode: str | None = None):
-        """length: at least 1; lure: what a step back earns. Above 0 the chain is deceptive: what is near pays at once."""
+        """length: at least 1; lure: what a step back earns: above 0 the chain is deceptive, as what is near pays."""
         if length < 1:
             raise ValueError(f"Chain needs a length of at least 1, not {length}")
         self.length, self.lure, self.render_mode = length, lure, render_mode

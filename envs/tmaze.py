@@ -16,14 +16,14 @@ UP, DOWN, ON = 0, 1, 2
 class TMaze(gymnasium.Env[np.ndarray, np.int64]):
     """`corridor` steps lead from the cue to the junction, where the way up or down is chosen; the cue says which.
 
-    Observation: one-hot, (4,) float32: cue for up, cue for down, corridor, junction. All steps of the corridor look alike,
-    and the cue is in sight at the start only. Actions: 0 up, 1 down, 2 on; where a wall is, nothing happens.
-    Reward: 1 for the right side at the junction, else 0; either side ends the episode. After 3 * (corridor + 1) steps it is
-    truncated. A stack of k observations still shows the cue at the junction if corridor < k. Best play returns 1; without
-    memory the best is .5.
+    Observation: one-hot, (4,) float32: cue for up, cue for down, corridor, junction. All steps of the corridor look
+    alike, and the cue is in sight at the start only. Actions: 0 up, 1 down, 2 on; where a wall is, nothing happens.
+    Reward: 1 for the right side at the junction, else 0; either side ends the episode. After 3 * (corridor + 1) steps
+    it is truncated. A stack of k observations still shows the cue at the junction if corridor < k. Best play returns
+    1; without memory the best is .5.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own way)
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own way)
 
     def __init__(self, corridor: int = 8, render_mode: str | None = None):
         """corridor: steps from the cue to the junction, at least 1."""
