@@ -1,195 +1,44 @@
-"""The forecasters, as sktime estimators: CNN, LSTM and Transformer over one base, and the closed-form linear one.
+"""The network forecasters, as sktime estimators: CNN, LSTM and Transformer over one base (see `forecasting.base`)."""
 
-All are direct (every step of the horizon at once, nothing fed back) and channel independent (all columns of a
-multivariate series train the same weights).
-"""
-
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.utils import check_random_state
-from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
-from torch import nn
+from sktime.forecasting.base import ForecastingHorizon
+from torch import Tensor, nn
 
 from forecasting import training
-from forecasting.datasets import season
+from forecasting.base import Backcast, DirectForecaster, default_lookback, default_patch
+from forecasting.intervals import LEVELS, Conformal, interpolate, pinball_loss
+from forecasting.linear import RidgeForecaster, SeasonalNaiveForecaster
 from forecasting.networks.cnn import CNN
 from forecasting.networks.lstm import LSTM
 from forecasting.networks.norm import Reversible
 from forecasting.networks.transformer import Transformer
+from forecasting.pooled import pool
 from lab.device import choose, threads
-from lab.errors import InputError
+from lab.errors import InputError, unknown
 
-LONGEST = 720  # steps an automatic lookback may reach back: beyond, trials on hourly data gained nothing
+__all__ = [
+    "CNNForecaster", "DirectForecaster", "LSTMForecaster", "NetworkForecaster", "RidgeForecaster",
+    "SeasonalNaiveForecaster", "TransformerForecaster", "default_lookback", "default_patch",
+]  # fmt: skip
 
-
-def default_lookback(rows: int, horizon: int, cycle: int) -> int:
-    """Steps that a forecast looks back, when nobody says: seven seasons (a week of hours), else two, else what fits.
-
-    A third of the rows at most, so that two thirds are left to begin windows in.
-    """
-    wanted = 7 * cycle if 7 * cycle <= LONGEST else 2 * cycle
-    if cycle == 12:
-        wanted = 24  # months: two years; seven make too few windows of any monthly series
-    elif cycle == 1:
-        wanted = 24
-    return max(1, min(wanted, LONGEST, rows // 3, rows - horizon))
-
-
-def default_patch(lookback: int, cycle: int) -> int:
-    """Steps a patch: a season where at least two fit (a day of hours), else a sixth of the lookback."""
-    return cycle if 4 <= cycle <= lookback // 2 and cycle <= 48 else max(1, lookback // 6)
-
-
-class DirectForecaster(BaseForecaster):
-    """What the forecasters share: windows, scaling, history, and answers in sktime's form. Not to be used itself."""
-
-    # The last rows are kept here (`history_`), so sktime need not remember them; its default of doing so is to change.
-    _config: ClassVar[dict[str, Any]] = {"remember_data": False}
-    _tags: ClassVar[dict[str, Any]] = {
-        "capability:multivariate": True,
-        "capability:exogenous": False,
-        "capability:insample": False,
-        "capability:missing_values": False,
-        "capability:update": True,
-        "requires-fh-in-fit": True,
-        "y_inner_mtype": "pd.DataFrame",
-        "python_dependencies": "torch",
-    }
-
-    lookback: int | None
-
-    def _ready(self) -> None:
-        """End of every __init__."""
-        super().__init__()
-        self._y = self._X = (
-            None  # sktime makes these only when it remembers, yet reads them if that is switched on later
-        )
-
-    def _fit(self, y: pd.DataFrame, X: Any, fh: ForecastingHorizon) -> "DirectForecaster":
-        steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
-        if steps.min() < 1:
-            raise NotImplementedError(
-                f"{type(self).__name__} forecasts only steps after the series ends, not {steps.min()}"
-            )
-        self.horizon_ = int(steps.max())
-        self.history_ = y
-        cycle = season(y)
-        self.lookback_ = self._lookback(len(y), cycle)
-        values = y.to_numpy(np.float64)  # (time, channels)
-        self.mean_ = values.mean(axis=0)
-        deviation = values.std(axis=0)
-        self.scale_ = np.where(deviation > 1e-12 * np.abs(self.mean_), deviation, 1.0)  # a constant channel
-        self._train((values - self.mean_) / self.scale_, cycle)
-        return self
-
-    def _lookback(self, rows: int, cycle: int) -> int:
-        """Steps to look back on a series of `rows`. Raises InputError if not one window fits into them."""
-        lookback = self.lookback or default_lookback(rows, self.horizon_, cycle)
-        if rows < lookback + self.horizon_:
-            raise InputError(
-                f"{rows} rows are fewer than lookback {lookback} + horizon {self.horizon_}; "
-                "give more rows, a shorter lookback or a shorter horizon"
-            )
-        return lookback
-
-    def _train(self, values: np.ndarray, cycle: int) -> None:
-        """Fit to `values` (time, channels), standardised."""
-        raise NotImplementedError
-
-    def _forecast(self, window: np.ndarray) -> np.ndarray:
-        """(lookback, channels) -> (horizon, channels), both standardised."""
-        raise NotImplementedError
-
-    def _predict(self, fh: ForecastingHorizon, X: Any) -> pd.DataFrame:
-        window = self.history_.to_numpy(np.float64)[-self.lookback_ :]
-        forecast = self._forecast((window - self.mean_) / self.scale_) * self.scale_ + self.mean_
-        steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
-        index = fh.to_absolute_index(self.cutoff)
-        return pd.DataFrame(forecast[steps - 1], index=index, columns=self.history_.columns)
-
-    def _update(self, y: pd.DataFrame, X: Any = None, update_params: bool = True) -> "DirectForecaster":
-        """Move on to the rows of `y`; with update_params, fit anew to everything seen."""
-        history = pd.concat([self.history_, y])
-        self.history_ = history[~history.index.duplicated(keep="last")].sort_index()
-        return self._fit(self.history_, X, self.fh) if update_params else self
-
-
-class SeasonalNaiveForecaster(DirectForecaster):
-    """The last season again and again: what every forecast is measured against.
-
-    Parameters
-    ----------
-    lookback : int or None
-        Steps that are repeated; None takes the season of the series' frequency.
-
-    Examples
-    --------
-    >>> from sktime.datasets import load_airline
-    >>> from forecasting.forecaster import SeasonalNaiveForecaster
-    >>> forecaster = SeasonalNaiveForecaster()
-    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().tolist()
-    [417.0, 391.0, 419.0]
-    """
-
-    def __init__(self, lookback: int | None = None):
-        self.lookback = lookback
-        self._ready()
-
-    def _lookback(self, rows: int, cycle: int) -> int:
-        return self.lookback or min(cycle, rows)
-
-    def _train(self, values: np.ndarray, cycle: int) -> None:
-        pass  # the window that `predict` sees is all it knows
-
-    def _forecast(self, window: np.ndarray) -> np.ndarray:
-        return window[np.arange(self.horizon_) % len(window)]
-
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        return [{}, {"lookback": 3}]
-
-
-class RidgeForecaster(DirectForecaster):
-    """Ridge regression of the next steps on the window minus its last value, in closed form.
-
-    Parameters
-    ----------
-    lookback : int or None
-        Steps a forecast looks back; None chooses from the season and the number of rows.
-    validation : float
-        Share of the windows, the last ones, on which the strength is chosen; the weights then come from all of them.
-
-    Examples
-    --------
-    >>> from sktime.datasets import load_airline
-    >>> from forecasting.forecaster import RidgeForecaster
-    >>> forecaster = RidgeForecaster()
-    >>> forecaster.fit(load_airline(), fh=[1, 2, 3]).predict().shape
-    (3,)
-    """
-
-    def __init__(self, lookback: int | None = None, validation: float = 0.2):
-        self.lookback = lookback
-        self.validation = validation
-        self._ready()
-
-    def _train(self, values: np.ndarray, cycle: int) -> None:
-        _, self.weights_, self.strength_ = training.fit_linear(values, self.lookback_, self.horizon_, self.validation)
-
-    def _forecast(self, window: np.ndarray) -> np.ndarray:
-        return self.weights_ @ (window - window[-1]) + window[-1]  # (horizon, lookback) @ (lookback, channels)
-
-    @classmethod
-    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
-        return [{"lookback": 3}, {"validation": 0.0}]
+INTERVALS = ("conformal", "quantile", "dropout")
+FINE_TUNING = 0.1  # learning rate of `fit` after `pretrain`, relative to that of pretraining
+FEW = 20  # with fewer held-out windows of its own, a pretrained forecaster's intervals come from the panel's errors
 
 
 class NetworkForecaster(DirectForecaster):
-    """The base of the three networks; a subclass says only which network. Not to be used itself.
+    """The base of the networks; a subclass says only which network. Not to be used itself.
+
+    `pretrain` trains on a panel of series, each standardised by itself; `fit` on one series then goes on from those
+    weights, and needs no more rows than the lookback.
 
     Parameters
     ----------
@@ -202,20 +51,41 @@ class NetworkForecaster(DirectForecaster):
     dropout : float
     skip : bool
         Start from the closed-form linear forecast (frozen, fitted before validation) and learn what it misses.
+    options : dict or None
+        Further arguments of the architecture.
+    intervals : "conformal", "quantile" or "dropout"
+        Where intervals come from: errors on the windows held out for validation; one output per quantile, trained with
+        the pinball loss (`forecasting.intervals.LEVELS`); or the spread of `passes` forecasts with dropout left on
+        (Gal and Ghahramani 2016), which is the model's doubt alone, without the noise of the series.
+    passes : int
+        Forecasts with dropout.
+    fine_tune : bool
+        Whether `fit` after `pretrain` trains further where the series has held-out windows to stop by, with a tenth of
+        the learning rate. If not, or without such windows, the weights stay as pretrained.
     max_epochs, steps_per_epoch, patience, batch, learning_rate, weight_decay, validation
         See `forecasting.training.Plan`. Early stopping watches the last `validation` share of the training windows.
     random_state : int, numpy RandomState or None
         Of the first weights, the dropout and the order of windows. The same gives the same numbers on the same device.
     device : "auto", "cpu", "cuda", ...
     callback : function of (epoch, {"train_loss": ..., "validation_loss": ...}) or None
-        Called after every epoch; losses are mean absolute errors in standard deviations of the training series.
+        Called after every epoch; losses are mean absolute errors in standard deviations of the training series (with
+        quantile heads: mean pinball losses, doubled). To pickle the forecaster, give one that pickles.
 
     Attributes
     ----------
     network_ : the fitted module; losses_ : list with one dict an epoch; lookback_, patch_, horizon_ : int, in steps.
     """
 
-    _tags: ClassVar[dict[str, Any]] = {"capability:random_state": True, "property:randomness": "derandomized"}
+    _tags: ClassVar[dict[str, Any]] = {
+        "capability:random_state": True,
+        "capability:pretrain": True,
+        "pretrain:fitted_params": [
+            "pretrained_network_", "pretrained_lookback_", "pretrained_horizon_", "pretrained_patch_",
+            "pretrained_errors_",
+        ],
+        "property:randomness": "derandomized",
+    }  # fmt: skip
+    fitted: ClassVar[tuple[str, ...]] = (*DirectForecaster.fitted, "patch_", "seed_")
     network: ClassVar[Callable[..., nn.Module]]
 
     def __init__(
@@ -225,6 +95,10 @@ class NetworkForecaster(DirectForecaster):
         width: int | None = None,
         dropout: float = 0.3,
         skip: bool = False,
+        options: dict[str, Any] | None = None,
+        intervals: str = "conformal",
+        passes: int = 100,
+        fine_tune: bool = True,
         max_epochs: int = 30,
         steps_per_epoch: int = 40,
         patience: int = 6,
@@ -241,6 +115,10 @@ class NetworkForecaster(DirectForecaster):
         self.width = width
         self.dropout = dropout
         self.skip = skip
+        self.options = options
+        self.intervals = intervals
+        self.passes = passes
+        self.fine_tune = fine_tune
         self.max_epochs = max_epochs
         self.steps_per_epoch = steps_per_epoch
         self.patience = patience
@@ -253,41 +131,175 @@ class NetworkForecaster(DirectForecaster):
         self.callback = callback
         self._ready()
 
-    def _train(self, values: np.ndarray, cycle: int) -> None:
-        device = choose(self.device)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        skip = None
-        if self.skip:
-            weights, _, _ = training.fit_linear(values, self.lookback_, self.horizon_, self.validation)
-            skip = torch.from_numpy(weights).float()
-        self.patch_ = min(self.patch or default_patch(self.lookback_, cycle), self.lookback_)
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def _train(self, values: np.ndarray, cycle: int) -> tuple[Backcast, int]:
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        count = max(0, len(values) - self.lookback_ - self.horizon_ + 1)
+        last, first = training.split(count, self.horizon_, self.validation) if count else (0, 0)
+        pretrained = getattr(self, "pretrained_network_", None)
+        if pretrained is None:
+            self.patch_ = min(self.patch or default_patch(self.lookback_, cycle), self.lookback_)
+            linear = None
+            if self.skip:
+                linear, _, _ = training.fit_linear(values, self.lookback_, self.horizon_, self.validation)
+            self.network_ = self._seeded(self.build, linear)
+        else:
+            self.patch_ = self.pretrained_patch_
+            self.network_ = copy.deepcopy(pretrained)
+        self.losses_ = []
+        if pretrained is None or (self.fine_tune and first < count):
+            rate = self.learning_rate * (1.0 if pretrained is None else FINE_TUNING)
+            starts = torch.arange(last), torch.arange(first, count)
+            self.losses_ = self._seeded(self._run, self.network_, values, starts, rate)
+        return self._backcast, first
+
+    def build(self, linear: np.ndarray | None = None) -> nn.Module:
+        """The network as it is before training, on its device; linear: weights (horizon, lookback) of the skip."""
+        options = {"dropout": self.dropout, **(self.options or {})}
+        if self.width is not None:
+            options["width"] = self.width
+        heads = len(LEVELS) if self._checked() == "quantile" else 1
+        core = type(self).network(self.lookback_, self.horizon_ * heads, self.patch_, **options)
+        skip = None if linear is None else torch.from_numpy(linear).float().repeat(heads, 1)
+        return Reversible(core, skip).to(choose(self.device))
+
+    def _run(
+        self, network: nn.Module, values: np.ndarray, starts: tuple[Tensor, Tensor], rate: float
+    ) -> list[dict[str, float]]:
         plan = training.Plan(
-            self.max_epochs, self.steps_per_epoch, self.patience, self.batch, self.learning_rate, self.weight_decay,
-            self.validation,
+            self.max_epochs, self.steps_per_epoch, self.patience, self.batch, rate, self.weight_decay, self.validation
+        )
+        measure = pinball_loss if self.intervals == "quantile" else training.absolute
+        return training.fit(
+            network, torch.from_numpy(values).float().to(choose(self.device)), self.lookback_, self.horizon_, plan,
+            torch.Generator().manual_seed(self.seed_), self.callback, measure, starts,
         )  # fmt: skip
-        # Weights and dropout draw from torch's global generators: seed them, and leave the caller's stream untouched.
+
+    def _seeded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call it with torch's global generators seeded, which weights and dropout draw from; the caller's are left
+        as they were."""
+        device = choose(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), threads(1):
-            torch.manual_seed(seed)
-            settings = (
-                {"dropout": self.dropout} if self.width is None else {"dropout": self.dropout, "width": self.width}
+            torch.manual_seed(self.seed_)
+            return function(*arguments)
+
+    def _checked(self) -> str:
+        if self.intervals not in INTERVALS:
+            raise unknown("kind of intervals", str(self.intervals), INTERVALS)
+        if self.intervals == "dropout" and not self.dropout > 0:
+            raise InputError(f"intervals by dropout need dropout, which is {self.dropout}; give .1 or so")
+        return self.intervals
+
+    # --- pretraining ------------------------------------------------------------------------------------------------
+
+    def _pretrain(
+        self, y: pd.DataFrame, X: pd.DataFrame | None = None, fh: ForecastingHorizon | None = None
+    ) -> "NetworkForecaster":
+        """Train on a panel (levels of the index but the last name a series; every column is a series of its own).
+
+        Called again, it goes on with the network that is there.
+        """
+        if X is not None:
+            raise InputError("pretrain takes no X: an exogenous column acts on one series; give X to fit")
+        if fh is not None and not fh.is_relative:
+            raise InputError("pretrain needs a relative horizon (steps ahead, such as [1, 2, 3])")
+        known = getattr(self, "pretrained_horizon_", None)
+        horizon = known if fh is None else int(max(fh.to_numpy()))
+        if horizon is None:
+            raise InputError("pretrain needs fh, the steps ahead that the network is to forecast")
+        if known is not None and horizon != known:
+            raise InputError(f"the network was pretrained for {known} steps, not {horizon}; take a new forecaster")
+        series = pool(y, horizon, getattr(self, "pretrained_lookback_", None) or self.lookback, self.validation)
+        self.lookback_, self.horizon_ = series.lookback, horizon
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        if known is None:
+            patch = min(self.patch or default_patch(series.lookback, series.season), series.lookback)
+            self.patch_ = patch
+            linear = series.linear(horizon) if self.skip else None
+            self.pretrained_network_ = self._seeded(self.build, linear)
+            self.pretrained_lookback_, self.pretrained_horizon_ = series.lookback, horizon
+            self.pretrained_patch_ = patch
+        self.network_ = self.pretrained_network_
+        self._seeded(self._run, self.network_, series.values, series.starts, self.learning_rate)
+        windows, truth = series.held_out(horizon)
+        self.pretrained_errors_ = windows, truth - self._backcast(windows)
+        for name in ("lookback_", "horizon_", "patch_", "seed_", "network_"):  # those are of `fit`
+            delattr(self, name)
+        return self
+
+    def _lookback(self, rows: int, cycle: int) -> int:
+        if not hasattr(self, "pretrained_network_"):
+            return super()._lookback(rows, cycle)
+        if self.horizon_ > self.pretrained_horizon_:
+            raise InputError(
+                f"the network was pretrained for {self.pretrained_horizon_} steps and cannot forecast {self.horizon_}"
             )
-            core = type(self).network(self.lookback_, self.horizon_, self.patch_, **settings)
-            self.network_ = Reversible(core, skip).to(device)
-            series = torch.from_numpy(values).float().to(device)
-            generator = torch.Generator().manual_seed(seed)
-            self.losses_ = training.fit(
-                self.network_, series, self.lookback_, self.horizon_, plan, generator, self.callback
+        self.horizon_ = self.pretrained_horizon_
+        if rows < self.pretrained_lookback_:
+            raise InputError(
+                f"{rows} rows are fewer than the {self.pretrained_lookback_} that the pretrained network looks back"
             )
+        return self.pretrained_lookback_
+
+    def _calibrate(self, backcast: Backcast, values: np.ndarray, first: int) -> Any:
+        if self.intervals != "conformal":
+            return None
+        own = len(values) - self.lookback_ - self.horizon_ + 1 - first
+        if own >= FEW or not hasattr(self, "pretrained_errors_"):
+            return super()._calibrate(backcast, values, first)
+        windows, errors = (np.repeat(each, values.shape[1], axis=2) for each in self.pretrained_errors_)
+        return Conformal.fit(errors, windows, np.zeros(len(windows), int), 1)
+
+    # --- forecasting ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _outputs(self, windows: np.ndarray, batch: int = 256) -> np.ndarray:
+        """(n, lookback, channels) -> (n, heads * horizon, channels)."""
+        device = next(self.network_.parameters()).device
+        parts = torch.from_numpy(windows).float().split(batch)
+        return torch.cat([self.network_(part.to(device)).cpu() for part in parts]).double().numpy()
+
+    def _backcast(self, windows: np.ndarray) -> np.ndarray:
+        """(n, lookback, channels) -> (n, horizon, channels): with quantile heads the median."""
+        middle = LEVELS.index(0.5) * self.horizon_ if self.intervals == "quantile" else 0
+        with threads(1):
+            return self._outputs(windows)[:, middle : middle + self.horizon_]
 
     def _forecast(self, window: np.ndarray) -> np.ndarray:
-        device = next(self.network_.parameters()).device
-        with torch.no_grad():
-            return self.network_(torch.from_numpy(window).float().to(device)[None])[0].cpu().double().numpy()
+        return self._backcast(window[None])[0]
+
+    def _quantiles(self, window: np.ndarray, alpha: Sequence[float]) -> np.ndarray:
+        if self.intervals == "quantile":
+            heads = self._outputs(window[None])[0]
+            return interpolate(heads.reshape(len(LEVELS), self.horizon_, -1), alpha)
+        if self.intervals == "dropout":
+            with _dropout(self.network_):
+                draws = self._seeded(self._outputs, np.repeat(window[None], self.passes, axis=0))
+            return np.quantile(draws, alpha, axis=0)
+        return super()._quantiles(window, alpha)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         tiny = {"width": 4, "max_epochs": 1, "steps_per_epoch": 1, "batch": 4, "random_state": 0, "device": "cpu"}
-        return [{**tiny, "lookback": 3}, {**tiny, "patch": 2, "skip": False}]
+        return [
+            {**tiny, "lookback": 3},
+            {**tiny, "patch": 2, "intervals": "quantile"},
+            {**tiny, "lookback": 4, "intervals": "dropout", "passes": 5, "skip": True},
+        ]
+
+
+@contextmanager
+def _dropout(network: nn.Module) -> Iterator[None]:
+    """Dropout as in training, all else as in use: batch normalisation keeps its averages."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+    try:
+        yield
+    finally:
+        network.eval()
 
 
 class CNNForecaster(NetworkForecaster):

@@ -1,0 +1,259 @@
+"""What all forecasters share: windows, scaling, exogenous effects, intervals, and answers in sktime's form."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
+
+from forecasting import training
+from forecasting.datasets import season
+from forecasting.exogenous import Effect
+from forecasting.intervals import KEPT, WINDOWS, Conformal
+from lab.errors import InputError
+
+ENOUGH_WINDOWS = 100  # that errors are taken from, however many steps and channels each has
+LONGEST = 720  # steps an automatic lookback may reach back: beyond, trials on hourly data gained nothing
+PROBABILITIES = tuple((np.arange(99) + 0.5) / 99)  # of the equally likely values that stand for a distribution
+
+Backcast = Callable[[np.ndarray], np.ndarray]
+"""Windows (n, lookback, channels) -> forecasts (n, horizon, channels), standardised."""
+
+
+def default_lookback(rows: int, horizon: int, cycle: int) -> int:
+    """Steps that a forecast looks back, when nobody says: seven seasons (a week of hours), else two, else what fits.
+
+    A third of the rows at most, so that two thirds are left to begin windows in.
+    """
+    wanted = 7 * cycle if 7 * cycle <= LONGEST else 2 * cycle
+    if cycle == 12:
+        wanted = 24  # months: two years; seven make too few windows of any monthly series
+    elif cycle == 1:
+        wanted = 24
+    return max(1, min(wanted, LONGEST, rows // 3, rows - horizon))
+
+
+def default_patch(lookback: int, cycle: int) -> int:
+    """Steps a patch: a season where at least two fit (a day of hours), else a sixth of the lookback."""
+    return cycle if 4 <= cycle <= lookback // 2 and cycle <= 48 else max(1, lookback // 6)
+
+
+def too_short(rows: int, lookback: int, horizon: int) -> InputError:
+    """The error for a series shorter than one window; it names the settings nearest to those that would work."""
+    if rows > horizon:
+        remedy = f", or a lookback of {rows - horizon} or less"
+    elif rows > 1:
+        remedy = f", or lookback 1 and a horizon of {rows - 1} or less"
+    else:
+        remedy = ""
+    return InputError(
+        f"{rows} rows are fewer than lookback {lookback} + horizon {horizon}; give {lookback + horizon} rows{remedy}"
+    )
+
+
+def standardiser(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (channels,) of values (time, channels); 1 for a channel that does not change."""
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    return mean, np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
+
+
+class DirectForecaster(BaseForecaster):
+    """What the forecasters share. Not to be used itself; a subclass says `_train` and `_forecast`.
+
+    All are direct (every step of the horizon at once, nothing fed back) and channel independent (all columns of a
+    multivariate series have the same weights). `update(update_params=False)` moves on to newer rows with the weights as
+    they are. Exogenous columns act as `forecasting.exogenous.Effect`; those of the steps forecast must be known.
+    Intervals come from errors on held-out windows (`forecasting.intervals.Conformal`) unless a subclass knows better.
+    """
+
+    # The last rows are kept here (`history_`), so sktime need not remember them; its default of doing so is to change.
+    _config: ClassVar[dict[str, Any]] = {"remember_data": False}
+    _tags: ClassVar[dict[str, Any]] = {
+        "capability:multivariate": True,
+        "capability:exogenous": True,
+        "capability:insample": False,
+        "capability:missing_values": False,
+        "capability:pred_int": True,
+        "capability:pred_int:insample": False,
+        "capability:update": True,
+        "requires-fh-in-fit": True,
+        "y_inner_mtype": "pd.DataFrame",
+        "X_inner_mtype": "pd.DataFrame",
+        "python_dependencies": "torch",
+    }
+
+    lookback: int | None
+    validation: float = 0.2
+    known_: Any  # exogenous columns of the rows of history_, or None
+    fitted: ClassVar[tuple[str, ...]] = ("horizon_", "lookback_", "season_", "mean_", "scale_", "effect_", "conformal_")
+    """What `_fit` learns, beside the history; see `forecasting.saved`."""
+
+    def _ready(self) -> None:
+        """End of every __init__."""
+        super().__init__()
+        self._y = self._X = (
+            None  # sktime makes these only when it remembers, yet reads them if that is switched on later
+        )
+
+    # --- fitting ----------------------------------------------------------------------------------------------------
+
+    def _fit(self, y: pd.DataFrame, X: pd.DataFrame | None, fh: ForecastingHorizon) -> "DirectForecaster":
+        steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
+        if steps.min() < 1:
+            raise NotImplementedError(
+                f"{type(self).__name__} forecasts only steps after the series ends, not {steps.min()}"
+            )
+        _check_regular(y.index)
+        self.horizon_ = int(steps.max())
+        self.history_ = y
+        self.known_ = None if X is None else X.loc[y.index]
+        self.first_ = 0  # steps from where the series that was fitted began to the first row of history_
+        if (learned := self.__dict__.pop("_DirectForecaster__learned", None)) is not None:
+            for name, value in learned.items():
+                setattr(self, name, value)
+            return self
+        self.season_ = season(y)
+        self.lookback_ = self._lookback(len(y), self.season_)
+        values = y.to_numpy(np.float64)  # (time, channels)
+        self.mean_, self.scale_ = standardiser(values)
+        values = (values - self.mean_) / self.scale_
+        self.effect_ = None
+        if self.known_ is not None and len(y) >= self.lookback_ + self.horizon_:
+            self.effect_ = Effect.fit(self.known_, values, self.lookback_, self.horizon_, self.season_, self.validation)
+            if self.effect_ is not None:
+                values = values - self.effect_(self.known_, np.arange(len(y)))
+        backcast, first = self._train(values, self.season_)
+        self.conformal_ = self._calibrate(backcast, values, first)
+        return self
+
+    def restore(
+        self, learned: dict[str, Any], y: pd.DataFrame | pd.Series, X: pd.DataFrame | None, fh: Sequence[int]
+    ) -> "DirectForecaster":
+        """Fitted with what an earlier `fit` has `learned`, on the last rows `y` of what it saw: nothing is trained."""
+        self.__learned = learned  # two underscores in the name let it outlive the reset with which sktime's fit begins
+        return self.fit(y, X=X, fh=fh)
+
+    def _lookback(self, rows: int, cycle: int) -> int:
+        """Steps to look back on a series of `rows`. Raises InputError if not one window fits into them."""
+        lookback = self.lookback or default_lookback(rows, self.horizon_, cycle)
+        if rows < lookback + self.horizon_:
+            raise too_short(rows, lookback, self.horizon_)
+        return lookback
+
+    def _train(self, values: np.ndarray, cycle: int) -> tuple[Backcast, int]:
+        """Fit to `values` (time, channels), standardised.
+
+        Returns (forecasts by weights that have not seen the last windows, the first of those windows); the number of
+        all windows where none was held out.
+        """
+        raise NotImplementedError
+
+    def _forecast(self, window: np.ndarray) -> np.ndarray:
+        """(lookback, channels) -> (horizon, channels), both standardised."""
+        raise NotImplementedError
+
+    def _calibrate(self, backcast: Backcast, values: np.ndarray, first: int) -> Conformal | None:
+        """Conformal offsets from the windows of `values` (time, channels) from number `first` on; all if that is none.
+
+        Where the series is too short for one whole window, shorter horizons are looked at, and the last step's errors
+        stand for those after it; None where there is not even one error.
+        """
+        lookback, horizon = self.lookback_, min(self.horizon_, len(values) - self.lookback_)
+        if horizon < 1:
+            return None
+        view = training.windows(torch.from_numpy(values), lookback, horizon).numpy()
+        first = first if first < len(view) else 0  # errors of the fit itself are too small, but all there is
+        most = max(ENOUGH_WINDOWS, min(WINDOWS, KEPT // (horizon * values.shape[1])))
+        chosen = np.unique(np.linspace(first, len(view) - 1, min(most, len(view) - first)).astype(int))
+        windows = np.ascontiguousarray(view[chosen][:, :lookback])
+        errors = view[chosen][:, lookback:] - backcast(windows)[:, :horizon]
+        missing = np.repeat(errors[:, -1:], self.horizon_ - horizon, axis=1)
+        return Conformal.fit(np.concatenate([errors, missing], axis=1), windows, chosen + lookback, self.season_)
+
+    def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> "DirectForecaster":
+        """Move on to the rows of `y`; with update_params, fit anew to everything seen."""
+        self.history_ = _appended(self.history_, y)
+        if self.known_ is not None:
+            if X is None:
+                raise InputError("update needs X with the rows of y: the forecaster was fitted with exogenous columns")
+            self.known_ = _appended(self.known_, X.loc[y.index])
+        return self._fit(self.history_, self.known_, self.fh) if update_params else self
+
+    # --- forecasting ------------------------------------------------------------------------------------------------
+
+    def _window(self) -> np.ndarray:
+        """(lookback, channels), standardised, without exogenous effects."""
+        window = (self.history_.to_numpy(np.float64)[-self.lookback_ :] - self.mean_) / self.scale_
+        if self.effect_ is None:
+            return window
+        end = self.first_ + len(self.history_)
+        return window - self.effect_(self.known_.iloc[-len(window) :], np.arange(end - len(window), end))
+
+    def _ahead(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> tuple[np.ndarray, pd.Index, np.ndarray | float]:
+        """Steps (n,), their index, and the effect (n, channels) of what is known about them."""
+        steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
+        index = fh.to_absolute_index(self.cutoff)
+        if self.effect_ is None:
+            return steps, index, 0.0
+        if X is None:
+            raise InputError("predict needs X at the steps forecast: the forecaster was fitted with exogenous columns")
+        absent = index[~index.isin(X.index)]
+        if len(absent):
+            raise InputError(f"X has no row for {absent[0]}, which is forecast; give it for all {len(index)} steps")
+        return steps, index, self.effect_(X.loc[index], self.first_ + len(self.history_) + steps - 1)
+
+    def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
+        steps, index, effect = self._ahead(fh, X)
+        forecast = (self._forecast(self._window())[steps - 1] + effect) * self.scale_ + self.mean_
+        return pd.DataFrame(forecast, index=index, columns=self.history_.columns)
+
+    def _predict_quantiles(
+        self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: Sequence[float]
+    ) -> pd.DataFrame:
+        steps, index, effect = self._ahead(fh, X)
+        quantiles = self._quantiles(self._window(), alpha)[:, steps - 1]  # (alphas, steps, channels)
+        quantiles = (quantiles + effect) * self.scale_ + self.mean_
+        columns = self._get_columns(method="predict_quantiles", alpha=alpha)  # every channel with every alpha
+        return pd.DataFrame(quantiles.transpose(1, 2, 0).reshape(len(steps), -1), index=index, columns=columns)
+
+    def _quantiles(self, window: np.ndarray, alpha: Sequence[float]) -> np.ndarray:
+        """(lookback, channels) -> (alphas, horizon, channels), both standardised."""
+        forecast = self._forecast(window)
+        if self.conformal_ is None:  # nothing is known of errors: only the median is not infinitely far away
+            beyond = np.sign(np.asarray(alpha) - 0.5)[:, None, None] * np.inf
+            return np.where(np.isnan(beyond), 0.0, beyond) + forecast
+        return forecast + self.conformal_.offsets(alpha, window, self.first_ + len(self.history_))
+
+    def _predict_proba(self, fh: ForecastingHorizon, X: pd.DataFrame | None, marginal: bool = True) -> Any:
+        """With skpro, 99 equally likely values a step: the quantiles. Without, a Gaussian of the same quartiles."""
+        try:
+            from skpro.distributions.empirical import Empirical
+        except ImportError:
+            return super()._predict_proba(fh=fh, X=X, marginal=marginal)
+        quantiles = self._predict_quantiles(fh, X, PROBABILITIES)
+        names = self._get_columns()
+        values = quantiles.to_numpy().reshape(len(quantiles), len(names), -1)  # (steps, channels, alphas)
+        index = pd.MultiIndex.from_product([range(len(PROBABILITIES)), quantiles.index])
+        samples = pd.DataFrame(values.transpose(2, 0, 1).reshape(-1, len(names)), index=index, columns=names)
+        return Empirical(spl=samples, time_indep=False, index=quantiles.index, columns=pd.Index(names))
+
+
+def _appended(history: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """`history` with `rows` after it; where both have a time, the newer word counts."""
+    joined = pd.concat([history, rows])
+    return joined[~joined.index.duplicated(keep="last")].sort_index()
+
+
+def _check_regular(index: pd.Index) -> None:
+    """Raise InputError, naming the first offending row, for times that do not follow one another by one frequency."""
+    if not isinstance(index, pd.DatetimeIndex) or index.freq is not None or len(index) < 3 or pd.infer_freq(index):
+        return
+    steps = index[1:] - index[:-1]
+    usual = pd.Series(steps).mode().iloc[0]
+    row = int(np.flatnonzero(steps != usual)[0]) + 1
+    raise InputError(
+        f"row {row} of the series, {index[row]}, comes {index[row] - index[row - 1]} after the one before, where "
+        f"{usual} is usual; resample it to one frequency"
+    )
