@@ -47,3 +47,41 @@ def test_a_loss_is_not_better_than_itself(monkeypatch):
     monkeypatch.setattr(module, "cross_entropy", module.squared)
     _, outcome = run("three-steps-losses", seeds=2, steps=3)
     assert of(outcome, "accuracy after equal steps").holds is False and judge(outcome.findings) is Verdict.MIXED
+
+
+# --- traffic-model-ladder ---------------------------------------------------------------------------------------------
+
+
+def test_traffic_model_ladder():
+    _, outcome = run("traffic-model-ladder", seeds=2, steps=1)
+    assert of(outcome, "weekly traffic").holds is True
+    assert of(outcome, "weekly traffic").measured > 2 * of(outcome, "aperiodic").measured
+    assert "sigmoids over linear, squared error on the year fitted: worst net" in " ".join(failed(outcome))  # one step
+    assert len(of(outcome, "MAE of the next year, linear, 56").values) == 2
+
+
+def test_seven_lags_gain_nothing_where_there_is_no_week(monkeypatch):
+    module = load("traffic-model-ladder")
+    whole = module.views
+    monkeypatch.setattr(module, "views", lambda seed, kind: whole(seed, "walk"))
+    _, outcome = run("traffic-model-ladder", seeds=2, steps=1)
+    assert of(outcome, "weekly traffic").holds is False and of(outcome, "aperiodic").holds is not False
+
+
+def test_the_ladder_sees_the_day_before_and_never_the_day_itself():
+    module = load("traffic-model-ladder")
+    series = np.arange(module.LAGS[-1] + 2 * module.YEAR)
+    for lags in module.LAGS:
+        x, y = module.rows(series, lags)
+        assert x.shape == (2 * module.YEAR, lags) and y.shape == (2 * module.YEAR,)
+        assert (x[:, -1] == y - 1).all() and y[0] == module.LAGS[-1]
+        linear = module.linear(torch.tensor(x, dtype=torch.float64), torch.tensor(y, dtype=torch.float64))
+        assert linear.numpy() == pytest.approx(y, abs=1e-5)  # tomorrow is today and one
+
+
+def test_sigmoids_of_one_seed_do_not_depend_on_another():
+    module = load("traffic-model-ladder")
+    x, y = torch.randn(2, 2 * module.YEAR, 3).double(), torch.randn(2, 2 * module.YEAR).double()
+    settings = module.Settings(steps=5)
+    together, alone = module.sigmoids(x, y, 10, settings), module.sigmoids(x[:1], y[:1], 10, settings)
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
