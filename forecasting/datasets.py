@@ -130,28 +130,42 @@ SERIES: dict[str, Entry] = {
 def entry(name: str) -> Entry:
     """The named series' entry. Raises InputError, with the near matches, for a name that is none."""
     if name not in SERIES:
-        raise unknown("series", name, SERIES, "(lab data list shows all; a path to a CSV file works too)")
+        from forecasting.anomaly.datasets import NAMED
+
+        raise unknown("series", name, [*SERIES, *NAMED], "(lab data list shows all; a path to a CSV file works too)")
     return SERIES[name]
+
+
+def is_file(name_or_path: str) -> bool:
+    """Whether `load` takes it for the path of a CSV."""
+    looks_like_file = name_or_path.endswith((".csv", ".csv.gz", ".txt", ".tsv")) or Path(name_or_path).is_file()
+    return name_or_path not in SERIES and (looks_like_file or "/" in name_or_path)
 
 
 def load(
     name_or_path: str, target: str | None = None, time: str | None = None, fill: str = "none", *,
-    time_format: str | None = None,
+    time_format: str | None = None, timezone: str | None = None, ahead: bool = False,
 ) -> pd.Series:  # fmt: skip
     """A named series, or one from a CSV: float64, on a DatetimeIndex or PeriodIndex with its frequency, named.
 
-    target, time, fill, time_format: as `read_csv`. Raises InputError for an unknown name, an unusable file or
+    target, time, fill, time_format, timezone, ahead: as `read_csv`. The series of `lab detect` are known too; one whose
+    step is no whole number of nanoseconds has a RangeIndex. Raises InputError for an unknown name, an unusable file or
     a failed download.
     """
-    looks_like_file = name_or_path.endswith((".csv", ".csv.gz", ".txt", ".tsv")) or Path(name_or_path).is_file()
-    if name_or_path not in SERIES and (looks_like_file or "/" in name_or_path):
-        return read_csv(name_or_path, target, time, fill, time_format=time_format)
+    from forecasting.anomaly import datasets as anomaly
+
+    if is_file(name_or_path):
+        return read_csv(name_or_path, target, time, fill, time_format=time_format, timezone=timezone, ahead=ahead)
+    if name_or_path in anomaly.NAMED:
+        series = anomaly.load(name_or_path, target).series
+        timed = isinstance(series.index, pd.DatetimeIndex)
+        return series if timed else series.set_axis(pd.RangeIndex(len(series), name="sample"))
     found = entry(name_or_path)
     if found.file is not None:
         column = target or found.target
         series = read_csv(
-            locate(found.file), column, time, fill, time_format=time_format or found.time_format, tidy=found.tidy,
-            name="bits" if column == _BITS else None,
+            locate(found.file), column, time, fill, time_format=time_format or found.time_format, timezone=timezone,
+            tidy=found.tidy, ahead=ahead, name="bits" if column == _BITS else None,
         )  # fmt: skip
     else:
         series = _airline() if name_or_path == "airline" else web_traffic()
