@@ -1,11 +1,11 @@
-"""The rolling-origin comparison of forecasters on one series: a table, every forecast, and a figure of them.
+"""The rolling-origin comparison of forecasters on one series, and the forecast of what follows it.
 
 Origins follow one another by one horizon and end with the series; each model sees only what lies before an origin.
-Networks and the linear model are fitted once, before the first origin, and only shown the newer rows at the later ones;
-the statistical models, which are cheap and made for it, are fitted anew at every origin.
+Networks and the linear model are fitted once, before the first origin, and only shown the newer rows at the later ones,
+so that what is saved is what was measured; the statistical models, which are cheap and made for it, are fitted anew at
+every origin.
 """
 
-import importlib.util
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,122 +16,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
+from forecasting import page, saved
+from forecasting.base import DirectForecaster, default_lookback
 from forecasting.datasets import season
-from forecasting.forecaster import (
-    CNNForecaster,
-    LSTMForecaster,
-    RidgeForecaster,
-    SeasonalNaiveForecaster,
-    TransformerForecaster,
-    default_lookback,
-)  # fmt: skip
-from lab import console, plots
-from lab.errors import InputError, unknown
+from forecasting.intervals import coverage
+from forecasting.measures import mae, mase, smape
+from forecasting.models import DEFAULT, MODELS, Model, Setting, check_models
+from lab import console
+from lab.errors import InputError
+from lab.jsonfile import write_json
 from lab.run import Run
 
-# --- models ---------------------------------------------------------------------------------------------------------
+__all__ = ["DEFAULT", "MODELS", "Settled", "check_models", "compare", "mae", "mase", "settle", "smape"]
 
-
-@dataclass(frozen=True)
-class Setting:
-    """What a model is made from."""
-
-    season: int
-    lookback: int
-    max_epochs: int
-    seed: int
-    device: str
-    callback: Callable[[int, dict[str, float]], None] | None = None
-
-
-@dataclass(frozen=True)
-class Model:
-    """How to make a forecaster; whether it is fitted anew at every origin; what it needs installed."""
-
-    make: Callable[[Setting], Any]
-    refit: bool = False
-    needs: str | None = None
-
-
-def _network(kind: type) -> Model:
-    def make(setting: Setting) -> Any:
-        return kind(
-            lookback=setting.lookback, max_epochs=setting.max_epochs, random_state=setting.seed, device=setting.device,
-            callback=setting.callback,
-        )  # fmt: skip
-
-    return Model(make)
-
-
-def _naive(seasons: int) -> Model:
-    return Model(lambda setting: SeasonalNaiveForecaster(lookback=seasons * setting.season))
-
-
-def _theta(setting: Setting) -> Any:
-    from sktime.forecasting.theta import ThetaForecaster
-
-    return ThetaForecaster(sp=setting.season, deseasonalize=setting.season > 1)
-
-
-def _ets(setting: Setting) -> Any:
-    from sktime.forecasting.exp_smoothing import ExponentialSmoothing
-
-    seasonal = "add" if setting.season > 1 else None
-    return ExponentialSmoothing(trend="add", damped_trend=True, seasonal=seasonal, sp=setting.season)
-
-
-MODELS: dict[str, Model] = {
-    "seasonal-naive": _naive(1),
-    "weekly-naive": _naive(7),  # of series that have a day as their season
-    "linear": Model(lambda setting: RidgeForecaster(lookback=setting.lookback)),
-    "cnn": _network(CNNForecaster),
-    "lstm": _network(LSTMForecaster),
-    "transformer": _network(TransformerForecaster),
-    "theta": Model(_theta, refit=True, needs="statsmodels"),
-    "ets": Model(_ets, refit=True, needs="statsmodels"),
-}
-
-DEFAULT = ("seasonal-naive", "linear", "cnn", "lstm", "transformer")
-
-
-def check_models(names: Sequence[str]) -> None:
-    """Raise InputError for a name that is no model, or one whose library is not installed."""
-    if not names:
-        raise InputError(f"no model to compare; name some of {', '.join(MODELS)}")
-    for name in names:
-        if name not in MODELS:
-            raise unknown("model", name, MODELS)
-        needs = MODELS[name].needs
-        if needs and importlib.util.find_spec(needs) is None:
-            raise InputError(f"model {name!r} needs {needs}; pip install rl-timeseries-lab[stats]")
-
-
-# --- measures -------------------------------------------------------------------------------------------------------
-
-
-def mae(truth: np.ndarray, forecast: np.ndarray) -> float:
-    """Mean absolute error, in the series' unit."""
-    return float(np.abs(truth - forecast).mean())
-
-
-def smape(truth: np.ndarray, forecast: np.ndarray) -> float:
-    """Symmetric mean absolute percentage error, in percent, 0 to 200 (M4's); 0 where both are 0."""
-    size = np.abs(truth) + np.abs(forecast)
-    return float(200 * np.divide(np.abs(truth - forecast), size, out=np.zeros(len(size)), where=size > 0).mean())
-
-
-def mase(truth: np.ndarray, forecast: np.ndarray, history: np.ndarray, cycle: int) -> float:
-    """Mean absolute error over that of the seasonal naive within `history` (Hyndman and Koehler 2006, equation 10).
-
-    NaN where `history` repeats itself exactly, and so gives no scale.
-    """
-    scale = float(np.abs(history[cycle:] - history[:-cycle]).mean())
-    return mae(truth, forecast) / scale if scale > 0 else float("nan")
-
-
-# --- comparison -----------------------------------------------------------------------------------------------------
+MODEL_FOLDER, SERIES_FILE = "models", "series.json"
 
 
 @dataclass(frozen=True)
@@ -149,7 +48,7 @@ class Settled:
 
 def settle(
     series: pd.Series, horizon: int, models: Sequence[str] | None = None, lookback: int | None = None,
-    max_epochs: int = 30, origins: int | None = None,
+    max_epochs: int = 30, origins: int | None = None, known: pd.DataFrame | None = None, nominal: float = 0.9,
 ) -> Settled:  # fmt: skip
     """Check what `compare` is asked for and choose what is left open; `compare` documents the arguments."""
     if horizon < 1:
@@ -159,12 +58,15 @@ def settle(
     if max_epochs < 1:
         raise InputError(f"max-epochs {max_epochs} trains nothing; give 1 or more")
     if origins is not None and origins < 1:
-        raise InputError(f"origins {origins} holds nothing out; give 1 or more")
+        raise InputError(f"backtest {origins} holds nothing out; give 1 or more")
+    if not 0 < nominal < 1:
+        raise InputError(f"interval {nominal} is no share of the values; give one between 0 and 1, such as 0.9")
     held_out = origins or int(np.clip(len(series) // 4 // horizon, 1, 7))
     start = len(series) - held_out * horizon  # rows that the first fit sees
     names = _names(series, models, start, horizon)
     cycle = _usable_season(series, start, horizon)
     _check_spread(series)
+    _check_known(series, known, horizon)
     lookback = lookback or max(1, default_lookback(start, horizon, cycle))
     _check_length(series, start, lookback, horizon, held_out)
     return Settled(names, cycle, held_out, start, lookback)
@@ -173,58 +75,101 @@ def settle(
 def compare(
     series: pd.Series, horizon: int, run: Run, models: Sequence[str] | None = None, lookback: int | None = None,
     max_epochs: int = 30, seed: int = 0, device: str = "auto", origins: int | None = None,
+    known: pd.DataFrame | None = None, intervals: str = "conformal", nominal: float = 0.9,
 ) -> pd.DataFrame:  # fmt: skip
-    """Compare forecasters on the end of `series`, and forecast what follows it.
+    """Compare forecasters on the end of `series`, and forecast what follows it, with intervals.
 
     horizon, lookback: in steps; lookback None chooses from season and length. models: names out of MODELS, to which
     seasonal-naive is always added; None compares DEFAULT, with weekly-naive where the season is a day. origins: how
     many horizons at the end are held out, one after the other; None takes up to seven, of at most a quarter of the
-    series.
+    series. known: columns known ahead, on the times of the series and of the horizon after it. intervals: of the
+    networks, see `NetworkForecaster`. nominal: share of the values that the intervals are to cover.
 
-    Returns one row a model, best first: model, MASE, sMAPE (percent), MAE (the series' unit), means over origins;
-    seconds (fitting and forecasting), epochs and weights (0 for models without). Writes to `run`: leaderboard.csv
-    (that table), forecast.csv (model, origin, time, forecast, truth; the last origin is the end of the series, where
-    truth is empty), the figure forecast/comparison and a scalar an epoch under forecast/MODEL/.
-    Raises InputError for a series too short, an unknown model, a setting that makes no sense, and a model that fails.
+    Returns one row a model, the naive ones first, then best first: model, MASE, sMAPE (percent), MAE (the series'
+    unit), means over origins; coverage (share of the held-out values within the intervals), seconds (fitting and
+    forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv (that table),
+    forecast.csv (time, model, forecast, lower, upper after the end of the series), backtest.csv (the same before it,
+    with origin and truth), both as figures and as the page forecast.html, the fitted models, and a scalar an epoch
+    under forecast/MODEL/. Raises InputError for a series too short, an unknown model, a setting that makes no sense,
+    and a model that fails.
     """
-    settled = settle(series, horizon, models, lookback, max_epochs, origins)
-    cycle, held_out, start = settled.season, settled.origins, settled.start
-    rows, forecasts = [], []
+    settled = settle(series, horizon, models, lookback, max_epochs, origins, known, nominal)
+    held_out, start = settled.origins, settled.start
+    rows, made, fitted = [], [], {}
     with console.bar("forecast", len(settled.models) * (held_out + 1), "forecasts") as advance:
         for name in settled.models:
             began = time.monotonic()
-            setting = Setting(cycle, settled.lookback, max_epochs, seed, device, _reporter(run, name))
-            with _blamed(name, series):
-                rolled = _roll(MODELS[name], setting, series, horizon, start)
-                for origin, (made, forecaster) in enumerate(rolled):  # noqa: B007
-                    forecasts.append(_rows(name, start + origin * horizon, made, series))
-                    advance(note=name)
-            rows.append(
-                _score(name, forecasts[-held_out - 1 : -1], series, cycle, time.monotonic() - began, forecaster)
+            setting = Setting(
+                settled.season, settled.lookback, max_epochs, seed, device, intervals, _reporter(run, name)
             )
-    table = pd.DataFrame(rows).sort_values(["MASE", "MAE"], ignore_index=True)
+            forecasts = []
+            with _blamed(name, series):
+                rolled = _roll(MODELS[name], setting, series, known, horizon, start, nominal)
+                for origin, (points, bounds, forecaster) in enumerate(rolled):
+                    forecasts.append(_rows(name, start + origin * horizon, points, bounds, series))
+                    fitted[name] = forecaster
+                    advance(note=name)
+            seconds = time.monotonic() - began
+            rows.append(_score(name, forecasts[:-1], series, settled.season, seconds, fitted[name]))
+            made += forecasts
+    table = _ranked(pd.DataFrame(rows))
     if table["MASE"].isna().any():  # of all models, then: the scale is the series' own
         warnings.warn(
             f"series {series.name!r} repeats itself exactly before an origin, so MASE has no scale and is nan; "
             "models are ranked by MAE", stacklevel=2,
         )  # fmt: skip
-    made = pd.concat(forecasts, ignore_index=True)
-    run.table("leaderboard", table)
-    run.table("forecast", made.drop(columns="row"))
-    run.figure("forecast/comparison", _figure(series, made, table, cycle, horizon, held_out))
+    forecasts = pd.concat(made, ignore_index=True)
+    write(run, series, table, forecasts, settled, horizon, nominal)
+    saved.save(run.path / MODEL_FOLDER, {n: f for n, f in fitted.items() if isinstance(f, DirectForecaster)})
+    write_json(run.path / MODEL_FOLDER / SERIES_FILE, {
+        "name": str(series.name), "horizon": horizon, "interval": nominal, "best": str(best(table)["model"]),
+        "zone": series.attrs.get("zone"), "known": [] if known is None else list(known.columns),
+        "frequency": getattr(series.index, "freqstr", None),
+    })  # fmt: skip
     return table
 
 
-def _figure(
-    series: pd.Series, made: pd.DataFrame, table: pd.DataFrame, cycle: int, horizon: int, held_out: int
-) -> Figure:
-    shown = series.to_timestamp() if isinstance(series.index, pd.PeriodIndex) else series
-    last = made[made["row"].ge(len(series) - horizon) & made["truth"].notna()]
-    forecasts = {str(name): rows["forecast"].to_numpy() for name, rows in last.groupby("model")}
-    scores = dict(zip(table["model"], table["MASE"], strict=True))
-    before = max(horizon, 2 * cycle if cycle > 1 else 3 * horizon)
-    history = shown.iloc[-horizon - before : len(shown) - horizon + 1]  # one step more: the lines meet
-    return plots.forecast_comparison(history, shown.iloc[-horizon:], forecasts, scores, str(series.name), held_out)
+def write(
+    run: Run, series: pd.Series, table: pd.DataFrame, forecasts: pd.DataFrame, settled: Settled, horizon: int,
+    nominal: float,
+) -> None:  # fmt: skip
+    """Tables, figures and page of a comparison."""
+    run.table("leaderboard", table)
+    ahead = forecasts["row"] >= len(series)
+    order = {name: place for place, name in enumerate(page.order(table))}
+    future = forecasts[ahead].sort_values(["model", "row"], key=lambda c: c.map(order) if c.name == "model" else c)
+    run.table("forecast", future[["time", "model", "forecast", "lower", "upper"]])
+    run.table("backtest", forecasts[~ahead].drop(columns="row"))
+    context = max(horizon, 2 * settled.season if settled.season > 1 else 3 * horizon)
+    view = page.View(series, forecasts, table, horizon, settled.origins, nominal, context)
+    run.figure("forecast/comparison", page.comparison(view))
+    run.figure("forecast/ahead", page.ahead(view))
+    page.write(run.path / "forecast.html", view)
+
+
+def is_naive(model: str) -> bool:
+    """Whether a model belongs to the floor that the others must beat."""
+    return "naive" in model
+
+
+def best(table: pd.DataFrame) -> pd.Series:
+    """The row of the best model, naive or not."""
+    return table.sort_values(["MASE", "MAE"]).iloc[0]
+
+
+def beats_naive(table: pd.DataFrame) -> bool:
+    """Whether any model does better than the best naive one; also where there is none but naive ones."""
+    return bool(table["model"].map(is_naive).all() or not is_naive(best(table)["model"]))
+
+
+def _ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """The naive floor first, then best first."""
+    floor = table["model"].map(is_naive)
+    ranked = [part.sort_values(["MASE", "MAE"]) for part in (table[floor], table[~floor])]
+    return pd.concat(ranked, ignore_index=True)
+
+
+# --- what is asked for ----------------------------------------------------------------------------------------------
 
 
 def _names(series: pd.Series, models: Sequence[str] | None, start: int, horizon: int) -> tuple[str, ...]:
@@ -242,7 +187,7 @@ def _names(series: pd.Series, models: Sequence[str] | None, start: int, horizon:
     if "weekly-naive" in names and start < needed:
         raise InputError(
             f"model 'weekly-naive' needs {needed} rows before the first origin, {series.name!r} has {start}; "
-            "leave it out, or give fewer --origins"
+            "leave it out, or give a smaller --backtest"
         )
     return names
 
@@ -267,33 +212,64 @@ def _check_spread(series: pd.Series) -> None:
         )
 
 
-def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int) -> None:
-    needed = lookback + horizon
-    if start < needed:
-        place = series.attrs.get("file", f"series {series.name!r}")
-        last = f" (the last is row {len(series) + 1})" if "file" in series.attrs else ""
+def _check_known(series: pd.Series, known: pd.DataFrame | None, horizon: int) -> None:
+    if known is None:
+        return
+    after = int((known.index > series.index[-1]).sum())
+    if after < horizon:
         raise InputError(
-            f"{place}, column {series.name!r}: {len(series)} rows{last} are fewer than lookback {lookback} + horizon "
-            f"{horizon} + {held_out * horizon} held out = {needed + held_out * horizon}; "
-            "give more rows, or a smaller --horizon or --lookback"
+            f"{_place(series)}: to forecast {horizon} steps, {', '.join(map(repr, known.columns))} must be known for "
+            f"{horizon} rows after the last value, and {after} are there; add rows with {series.name!r} left empty, "
+            f"or give --horizon {after}" + (" or less" if after > 1 else "")
         )
 
 
+def _place(series: pd.Series) -> str:
+    return series.attrs.get("file", f"series {series.name!r}")
+
+
+def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int) -> None:
+    needed, rows = lookback + horizon, len(series)
+    if start >= needed:
+        return
+    last = f" (the last is row {rows + 1})" if "file" in series.attrs else ""
+    if rows > 2 * horizon:  # one origin leaves so many rows before it
+        longest = rows - 2 * horizon
+        works = f"--backtest 1 --lookback {min(lookback, longest)}"
+    elif rows >= 3:
+        works = f"--backtest 1 --lookback 1 --horizon {(rows - 1) // 2}"
+    else:
+        works = ""
+    raise InputError(
+        f"{_place(series)}, column {series.name!r}: {rows} rows{last} are fewer than lookback {lookback} + horizon "
+        f"{horizon} + {held_out * horizon} held out = {needed + held_out * horizon}; give more rows"
+        + (f", or {works}, which these are enough for" if works else "")
+    )
+
+
+# --- forecasting ----------------------------------------------------------------------------------------------------
+
+
 def _roll(
-    model: Model, setting: Setting, series: pd.Series, horizon: int, start: int
-) -> Iterator[tuple[pd.Series, Any]]:
-    """(forecast, forecaster) at `start`, and a horizon later, and so on; the last is at the end of the series."""
+    model: Model, setting: Setting, series: pd.Series, known: pd.DataFrame | None, horizon: int, start: int,
+    nominal: float,
+) -> Iterator[tuple[pd.Series, np.ndarray, Any]]:  # fmt: skip
+    """(forecast, its lower and upper bounds (horizon, 2), forecaster) at `start`, and a horizon later, and so on; the
+    last is at the end of the series. Bounds are NaN where a model has none."""
     steps = list(range(1, horizon + 1))
     with _quiet():
         forecaster = model.make(setting)
         for origin in range(start, len(series) + 1, horizon):
             if origin == start:
-                forecaster.fit(series.iloc[:origin], fh=steps)
+                forecaster.fit(series.iloc[:origin], X=known, fh=steps)
             elif model.refit:
-                forecaster = model.make(setting).fit(series.iloc[:origin], fh=steps)
+                forecaster = model.make(setting).fit(series.iloc[:origin], X=known, fh=steps)
             else:
-                forecaster.update(series.iloc[origin - horizon : origin], update_params=False)
-            yield forecaster.predict(), forecaster
+                forecaster.update(series.iloc[origin - horizon : origin], X=known, update_params=False)
+            bounds = np.full((horizon, 2), np.nan)
+            if forecaster.get_tag("capability:pred_int"):
+                bounds = forecaster.predict_interval(X=known, coverage=nominal).to_numpy()
+            yield forecaster.predict(X=known), bounds, forecaster
 
 
 @contextmanager
@@ -330,14 +306,16 @@ def _reporter(run: Run, name: str) -> Callable[[int, dict[str, float]], None]:
     )
 
 
-def _rows(name: str, origin: int, made: pd.Series, series: pd.Series) -> pd.DataFrame:
+def _rows(name: str, origin: int, made: pd.Series, bounds: np.ndarray, series: pd.Series) -> pd.DataFrame:
     """A forecast in long form; `row` counts from the start of the series, truth is NaN beyond its end."""
     truth = np.full(len(made), np.nan)
     known = series.to_numpy()[origin : origin + len(made)]
     truth[: len(known)] = known
+    zone = series.attrs.get("zone")
     return pd.DataFrame({
-        "model": name, "origin": str(series.index[origin - 1]), "time": made.index.astype(str),
-        "forecast": made.to_numpy(), "truth": truth, "row": np.arange(origin, origin + len(made)),
+        "model": name, "origin": page.stamps(series.index[origin - 1 : origin], zone)[0],
+        "time": page.stamps(made.index, zone), "forecast": made.to_numpy(), "lower": bounds[:, 0],
+        "upper": bounds[:, 1], "truth": truth, "row": np.arange(origin, origin + len(made)),
     })  # fmt: skip
 
 
@@ -348,14 +326,24 @@ def _score(
     pairs = [
         (frame["truth"].to_numpy(), frame["forecast"].to_numpy(), values[: frame["row"].iloc[0]]) for frame in forecasts
     ]
-    network: torch.nn.Module | None = getattr(forecaster, "network_", None)
+    held = pd.concat(forecasts)
+    covered = coverage(held["truth"].to_numpy(), held["lower"].to_numpy(), held["upper"].to_numpy())
     return {
         "model": name,
         "MASE": float(np.mean([mase(truth, made, history, cycle) for truth, made, history in pairs])),
         "sMAPE": float(np.mean([smape(truth, made) for truth, made, _ in pairs])),
         "MAE": float(np.mean([mae(truth, made) for truth, made, _ in pairs])),
+        "coverage": float("nan") if held["lower"].isna().all() else covered,
         "seconds": round(seconds, 2),
         "epochs": len(getattr(forecaster, "losses_", ())),
-        "weights": sum(p.numel() for p in network.parameters()) if network is not None else 0,
+        "parameters": _parameters(forecaster),
         "origins": len(forecasts),
     }
+
+
+def _parameters(forecaster: Any) -> int:
+    """Fitted numbers of a network or of the linear model; 0 for models without."""
+    network: torch.nn.Module | None = getattr(forecaster, "network_", None)
+    if network is not None:
+        return sum(parameter.numel() for parameter in network.parameters())
+    return int(getattr(forecaster, "weights_", np.empty(0)).size)

@@ -1,13 +1,17 @@
 """`lab forecast` and `lab data`. Nothing heavy is imported before a command runs."""
 
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from lab.command import Command, Shared
-from lab.errors import InputError
+from lab.errors import InputError, Notice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def settings_of(command: Command) -> dict[str, Any]:
@@ -34,6 +38,10 @@ class Forecast(Command):
     """The column of times; found by itself where it is called time, date, ... or comes first."""
     time_format: str = ""
     """How times are written, where not as 2024-01-31 23:00; as strptime's %d/%m/%Y %H:%M."""
+    timezone: str = ""
+    """Whose clocks the times are read from, such as Europe/Berlin, where they carry no offset and clocks change."""
+    known: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN ...")] = ()
+    """Columns known ahead (holidays, weather forecasts, prices); the file has rows for the horizon, target empty."""
     horizon: int = 24
     """Steps to forecast."""
     lookback: int | None = None
@@ -42,8 +50,14 @@ class Forecast(Command):
     """What to do about gaps and missing values; none refuses them."""
     models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
     """Out of weekly-naive, linear, cnn, lstm, transformer, with statsmodels theta, ets; seasonal-naive always joins."""
-    origins: int | None = None
+    backtest: int | None = None
     """Horizons at the end held out, one after the other; up to seven when left out."""
+    interval: float = 0.9
+    """Share of the values that the intervals are to cover."""
+    intervals: Literal["conformal", "quantile", "dropout"] = "conformal"
+    """Where the networks' intervals come from: errors on held-out windows, quantile heads, or Monte Carlo dropout."""
+    load: Path | None = None
+    """The run of an earlier forecast: its models forecast what follows this series, and none is trained."""
     max_epochs: int = 30
     """Most epochs a network trains; it stops earlier when its validation error rises."""
     seed: int = 0
@@ -52,33 +66,85 @@ class Forecast(Command):
 
     def __call__(self) -> None:
         check_seed(self.seed)
+        from lab.device import threads
+
+        with threads(1):  # the networks are small: see `threads`
+            if self.load is not None:
+                self._again(self.load)
+            else:
+                self._compare()
+
+    def _compare(self) -> None:
         from forecasting import benchmark
-        from forecasting.datasets import load
         from lab.device import choose
         from lab.run import Run, slug
 
         benchmark.check_models(self.models or benchmark.DEFAULT)
         choose(self.device)
-        series = load(
-            self.series, self.target or None, self.time or None, self.fill, time_format=self.time_format or None
-        )
+        series, known = self._read()
         name = self.name or slug(f"forecast-{Path(self.series).name.split('.')[0]}")
         settings = benchmark.settle(
-            series, self.horizon, self.models or None, self.lookback, self.max_epochs, self.origins
-        )  # before the run's folder is made
+            series, self.horizon, self.models or None, self.lookback, self.max_epochs, self.backtest, known,
+            self.interval,
+        )  # fmt: skip  # before the run's folder is made
         tags = [f"forecast/MASE/{model}" for model in settings.models]
         with Run.open(self.runs, name, settings_of(self), metrics=tags) as run:
             table = benchmark.compare(
                 series, self.horizon, run, self.models or None, self.lookback, self.max_epochs, self.seed, self.device,
-                self.origins,
+                self.backtest, known, self.intervals, self.interval,
             )  # fmt: skip
             run.finish(
                 {f"forecast/MASE/{model}": score for model, score in zip(table["model"], table["MASE"], strict=True)}
             )
         protocol = f"{self.horizon} steps ahead, {settings.origins} origins, lookback {settings.lookback}"
         shown = table.drop(columns="origins")  # said in the title
-        self.show(f"{self.series}: {series.name}, {protocol}", list(shown.columns), shown.to_numpy().tolist())
-        self.done({"models": table.to_dict(orient="records")}, run.path)
+        title = f"{self.series}: {series.name}, {protocol}; coverage of {100 * self.interval:g} % intervals"
+        self.show(title, list(shown.columns), shown.to_numpy().tolist())
+        best = str(benchmark.best(table)["model"])
+        if not benchmark.beats_naive(table):
+            warnings.warn(
+                f"no model beats {best} on the held-out end of {self.series}; take its forecast, or give more data",
+                Notice, stacklevel=2,
+            )  # fmt: skip
+        self.done({"models": table.to_dict(orient="records"), "best": best}, run.path)
+
+    def _again(self, path: Path) -> None:
+        """Forecast with the models of the run `path`."""
+        from forecasting import again
+
+        source = again.open_run(path)
+        for option in ("target", "time", "time_format", "timezone"):
+            setattr(self, option, getattr(self, option) or source.settings.get(option, ""))
+        self.known = tuple(source.series["known"])
+        series, known = self._read()
+        name = self.name or f"{path.name}-again"
+        again.check(source, series, known, self.models, self.device)
+        from lab.run import Run
+
+        with Run.open(self.runs, name, settings_of(self)) as run:
+            table = again.forecast(source, series, known, run, self.models, self.device)
+            run.finish({})
+        best = str(table["model"].iloc[0])
+        shown = table[table["model"] == best]
+        title = f"{self.series}: {series.name}, {source.series['horizon']} steps by {best} of {path}"
+        self.show(title, list(shown.columns), shown.to_numpy().tolist())
+        self.done({"forecasts": table.to_dict(orient="records"), "best": best}, run.path)
+
+    def _read(self) -> "tuple[pd.Series, pd.DataFrame | None]":
+        """The series, and what is known ahead."""
+        from forecasting import datasets
+
+        time, zone, form = self.time or None, self.timezone or None, self.time_format or None
+        series = datasets.load(
+            self.series, self.target or None, time, self.fill, time_format=form, timezone=zone, ahead=bool(self.known)
+        )
+        if not self.known:
+            return series, None
+        if not datasets.is_file(self.series):
+            raise InputError(f"--known names columns of a CSV, and {self.series} is a named series; give its file")
+        return series, datasets.read_known(
+            self.series, self.known, series, time, self.fill, time_format=form, timezone=zone
+        )
 
 
 @dataclass(kw_only=True)

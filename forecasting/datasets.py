@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from forecasting import nab
-from forecasting.csvfile import read_csv
+from forecasting.csvfile import read_csv, read_known
 from forecasting.traffic import web_traffic, web_traffic_parts
 from lab.data import GITHUB, RemoteFile, locate
 from lab.errors import unknown
 
-__all__ = ["SERIES", "Entry", "load", "read_csv", "season", "web_traffic", "web_traffic_parts"]
+__all__ = ["SERIES", "Entry", "is_file", "load", "read_csv", "read_known", "season", "web_traffic", "web_traffic_parts"]
 
 
 @dataclass(frozen=True)

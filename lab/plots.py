@@ -212,8 +212,7 @@ def forecast_comparison(
     panel.margins(x=0.01)
     place = panel.get_xaxis_transform()  # time across, share of the height upwards
     panel.annotate(" held out", (truth.index[0], 1), xycoords=place, va="top", fontsize=11, color=DARK_GREY)
-    panel.xaxis.set_major_locator(locator := AutoDateLocator())
-    panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    _short_dates(panel)
     names = others[::-1]
     ranking.barh(names, [scores[name] for name in names], color=[colours[name] for name in names])
     for name in names:
@@ -223,6 +222,52 @@ def forecast_comparison(
     ranking.set_xlim(left=0)
     label(ranking, x="MASE (less is better)")
     return figure
+
+
+def forecast_ahead(
+    history: "pd.Series", index: "pd.Index", forecasts: Mapping[str, Sequence[float]], bounds: np.ndarray,
+    nominal: float, unit: str, covered: float | None,
+) -> Figure:  # fmt: skip
+    """What follows a series: each model's forecast, and the best one's interval.
+
+    history: the end of the series; forecasts: model -> values on `index`, best first; bounds (steps, 2) of the first,
+    NaN without; nominal: share that they are to cover; covered: the share they did cover before the end, if measured.
+    """
+    figure, axes = canvas(width=12.5, height=5.0)
+    panel = axes[0, 0]
+    last = history.index[-1:]
+    panel.plot(history.index, history.to_numpy(), color=BLACK, linewidth=1.6, label=unit)
+    joined = last.append(index)
+    for depth, (name, values) in enumerate(reversed(list(forecasts.items()))):
+        chosen = depth == len(forecasts) - 1
+        panel.plot(
+            joined, [history.iloc[-1], *values], color=COLOURS.get(name, LIGHT_GREY if "naive" in name else PURPLE),
+            linestyle="-" if chosen else "--", linewidth=2.6 if chosen else 1.2, label=name, zorder=3 + depth,
+        )  # fmt: skip
+    best, colour = next(iter(forecasts)), COLOURS.get(next(iter(forecasts)), PURPLE)
+    title = f"The next {len(index)} steps by {best}"
+    if np.isfinite(bounds).all():
+        panel.fill_between(index, bounds[:, 0], bounds[:, 1], color=colour, alpha=0.2, linewidth=0,
+                           label=f"{nominal:.0%} interval")  # fmt: skip
+        title += f", with {nominal:.0%} intervals"
+        title += f" (which held {covered:.0%} of the held-out values)" if covered is not None else ""
+    label(panel, title, y=unit)
+    panel.get_legend().remove()
+    handles, names = panel.get_legend_handles_labels()
+    panel.margins(x=0.01)
+    figure.legend(
+        handles[:1] + handles[:0:-1], names[:1] + names[:0:-1], loc="outside lower center", ncols=7, frameon=False,
+        fontsize=11,
+    )  # fmt: skip
+    _short_dates(panel)
+    return figure
+
+
+def _short_dates(panel: Axes) -> None:
+    """Short tick labels where the axis is one of times."""
+    if isinstance(panel.xaxis.get_major_locator(), AutoDateLocator):
+        panel.xaxis.set_major_locator(locator := AutoDateLocator())
+        panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def _spoken(model: str) -> str:

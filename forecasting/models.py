@@ -1,0 +1,90 @@
+"""The models that `lab forecast` compares: how each is made, and whether it is fitted anew at every origin."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forecasting.forecaster import (
+    CNNForecaster,
+    LSTMForecaster,
+    RidgeForecaster,
+    SeasonalNaiveForecaster,
+    TransformerForecaster,
+)  # fmt: skip
+from lab.errors import InputError, unknown
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a model is made from."""
+
+    season: int
+    lookback: int
+    max_epochs: int
+    seed: int
+    device: str
+    intervals: str = "conformal"
+    callback: Callable[[int, dict[str, float]], None] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """How to make a forecaster; whether it is fitted anew at every origin; what it needs installed."""
+
+    make: Callable[[Setting], Any]
+    refit: bool = False
+    needs: str | None = None
+
+
+def _network(kind: type) -> Model:
+    def make(setting: Setting) -> Any:
+        return kind(
+            lookback=setting.lookback, max_epochs=setting.max_epochs, random_state=setting.seed, device=setting.device,
+            intervals=setting.intervals, callback=setting.callback,
+        )  # fmt: skip
+
+    return Model(make)
+
+
+def _naive(seasons: int) -> Model:
+    return Model(lambda setting: SeasonalNaiveForecaster(lookback=seasons * setting.season))
+
+
+def _theta(setting: Setting) -> Any:
+    from sktime.forecasting.theta import ThetaForecaster
+
+    return ThetaForecaster(sp=setting.season, deseasonalize=setting.season > 1)
+
+
+def _ets(setting: Setting) -> Any:
+    from sktime.forecasting.exp_smoothing import ExponentialSmoothing
+
+    seasonal = "add" if setting.season > 1 else None
+    return ExponentialSmoothing(trend="add", damped_trend=True, seasonal=seasonal, sp=setting.season)
+
+
+MODELS: dict[str, Model] = {
+    "seasonal-naive": _naive(1),
+    "weekly-naive": _naive(7),  # of series that have a day as their season
+    "linear": Model(lambda setting: RidgeForecaster(lookback=setting.lookback)),
+    "cnn": _network(CNNForecaster),
+    "lstm": _network(LSTMForecaster),
+    "transformer": _network(TransformerForecaster),
+    "theta": Model(_theta, refit=True, needs="statsmodels"),
+    "ets": Model(_ets, refit=True, needs="statsmodels"),
+}
+
+DEFAULT = ("seasonal-naive", "linear", "cnn", "lstm", "transformer")
+
+
+def check_models(names: Sequence[str]) -> None:
+    """Raise InputError for a name that is no model, or one whose library is not installed."""
+    if not names:
+        raise InputError(f"no model to compare; name some of {', '.join(MODELS)}")
+    for name in names:
+        if name not in MODELS:
+            raise unknown("model", name, MODELS)
+        needs = MODELS[name].needs
+        if needs and importlib.util.find_spec(needs) is None:
+            raise InputError(f"model {name!r} needs {needs}; pip install rl-timeseries-lab[stats]")
