@@ -170,7 +170,9 @@ class DirectForecaster(BaseForecaster):
         windows = np.ascontiguousarray(view[chosen][:, :lookback])
         errors = view[chosen][:, lookback:] - backcast(windows)[:, :horizon]
         missing = np.repeat(errors[:, -1:], self.horizon_ - horizon, axis=1)
-        return Conformal.fit(np.concatenate([errors, missing], axis=1), windows, chosen + lookback, self.season_)
+        errors = np.concatenate([errors, missing], axis=1)
+        stretches = (len(view) - first) / horizon
+        return Conformal.fit(errors, windows, chosen + lookback, self.season_, stretches)
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> "DirectForecaster":
         """Move on to the rows of `y`; with update_params, fit anew to everything seen."""

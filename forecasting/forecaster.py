@@ -249,7 +249,7 @@ class NetworkForecaster(DirectForecaster):
         if own >= FEW or not hasattr(self, "pretrained_errors_"):
             return super()._calibrate(backcast, values, first)
         windows, errors = (np.repeat(each, values.shape[1], axis=2) for each in self.pretrained_errors_)
-        return Conformal.fit(errors, windows, np.zeros(len(windows), int), 1)
+        return Conformal.fit(errors, windows, np.zeros(len(windows), int), 1, len(windows))
 
     # --- forecasting ------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ LEVELS = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 """The quantiles that a network with quantile heads learns; others are interpolated between them."""
 FLOOR = 0.1  # added to a window's spread: a window that happens to be flat promises no exact forecast
 ENOUGH = 39  # errors a step that resolve the 2.5 % and 97.5 % quantiles: (39 + 1) * 0.025 = 1
+SIGNED = 10  # held-out stretches, each a horizon long, that it takes to tell errors above from errors below
 TRUST = 10.0  # a phase's own error counts against the overall one as its number of errors against this
 WINDOWS = 1000  # held-out windows that errors are taken from, at most
 KEPT = 4_000_000  # errors kept, at most
@@ -36,11 +37,16 @@ class Conformal:
     """(season,) mean size of errors at each phase, relative to the overall mean."""
 
     @classmethod
-    def fit(cls, errors: np.ndarray, windows: np.ndarray, phases: np.ndarray, cycle: int) -> "Conformal":
+    def fit(
+        cls, errors: np.ndarray, windows: np.ndarray, phases: np.ndarray, cycle: int, stretches: float
+    ) -> "Conformal":
         """errors (n, horizon, channels) of truth minus forecast from windows (n, lookback, channels); phases (n,): of
-        the first step forecast, in steps since any fixed start; cycle: steps a season.
+        the first step forecast, in steps since any fixed start; cycle: steps a season; stretches: how many horizons
+        long the time is that the errors come from.
 
-        Where there are fewer than ENOUGH errors a step, those of neighbouring steps are taken in as well.
+        Windows that overlap say much the same, so those within one stretch count as one: with fewer than SIGNED
+        stretches every error counts with either sign, which makes intervals symmetric. Where there are fewer than
+        ENOUGH errors a step, those of neighbouring steps are taken in as well.
         """
         horizon = errors.shape[1]
         relative = errors / spread(windows)[:, None]
@@ -51,7 +57,9 @@ class Conformal:
         sums = np.bincount(at.ravel(), size.ravel(), minlength=cycle)
         profile = (sums + TRUST * overall) / (counts + TRUST) / overall if overall > 0 else np.ones(cycle)
         relative = relative / profile[at][:, :, None]
-        width = min(horizon, 2 * (-(-ENOUGH // len(errors)) // 2) + 1)
+        if stretches < SIGNED:
+            relative = np.concatenate([relative, -relative])
+        width = min(horizon, 2 * (-(-ENOUGH // len(relative)) // 2) + 1)
         starts = np.clip(np.arange(horizon) - width // 2, 0, horizon - width)
         pooled = [
             relative[:, start : start + width].transpose(2, 0, 1).reshape(errors.shape[2], -1) for start in starts
