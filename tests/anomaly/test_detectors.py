@@ -55,7 +55,7 @@ def test_the_threshold_comes_from_the_training_part_only(detector, series):
     before = detector.threshold_
     detector.predict(series * 100)
     assert detector.threshold_ == before
-    own = detector._score_steps(detector._steps(series[:600]))
+    own = detector._score(detector._steps(series[:600]))
     assert before == tail_quantile(own[480:], 0.9999)
 
 
@@ -87,14 +87,6 @@ def test_an_interval_keeps_the_upper_half_of_its_peak(detector):
     found = detector.intervals(scores)
     assert found[["start", "end"]].to_numpy().tolist() == [[102, 107]]
     assert len(detector.intervals(scores, first=200)) == 0
-
-
-def test_constant_series_is_scored_and_not_flagged_where_it_has_surroundings():
-    """The start, with nothing before it, is less certain after one epoch, and may be flagged."""
-    fitted = MaskedDetector(max_epochs=1, device="cpu").fit(np.full(200, 3.0))
-    scores = fitted.transform_scores(np.full(200, 3.0))["scores"].to_numpy()
-    assert np.isfinite(scores).all()
-    assert (scores[50:] <= fitted.threshold_).all()
 
 
 @pytest.mark.parametrize(

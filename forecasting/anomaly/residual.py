@@ -1,0 +1,99 @@
+"""Detection by forecast: what a forecaster that knows the normal course did not expect."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecasting.anomaly.base import ScoreDetector, spread
+
+_AT_ONCE = 512  # windows forecast at once: bounds the memory
+
+
+class ForecastResidualDetector(ScoreDetector):
+    """Mean absolute error of a forecast of the next steps, over all forecasts that reach a sample.
+
+    Parameters
+    ----------
+    period, quantile, contamination
+        See `forecasting.anomaly.base.ScoreDetector`.
+    forecaster : sktime forecaster, optional
+        Fitted to the training part, never again; None takes `RidgeForecaster` with a lookback of two windows. Those of
+        `forecasting.forecaster` forecast from every step; others from every `horizon`-th, being moved on by `update`.
+    horizon : int, optional
+        Steps ahead; None takes a quarter of a window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from forecasting.anomaly.residual import ForecastResidualDetector
+    >>> wave = np.sin(np.arange(400) / 4)
+    >>> wave[350:360] = 3
+    >>> found = ForecastResidualDetector().fit(wave[:300]).predict_segments(wave)["ilocs"]
+    >>> bool(320 < found[0].mid < 390)
+    True
+    """
+
+    def __init__(
+        self,
+        period: int | None = None,
+        quantile: float = 0.9999,
+        contamination: float | None = None,
+        forecaster: Any = None,
+        horizon: int | None = None,
+    ):
+        self.period = period
+        self.quantile = quantile
+        self.contamination = contamination
+        self.forecaster = forecaster
+        self.horizon = horizon
+        super().__init__()
+
+    def _learn(self, steps: np.ndarray) -> None:
+        from forecasting.forecaster import DirectForecaster, RidgeForecaster
+
+        self.horizon_ = self.horizon or max(1, self.window_ // 4)
+        default = RidgeForecaster(lookback=2 * self.window_)
+        self.forecaster_ = default if self.forecaster is None else self.forecaster.clone()
+        self.forecaster_.fit(pd.Series(steps), fh=np.arange(1, self.horizon_ + 1))
+        self.direct_ = isinstance(self.forecaster_, DirectForecaster)
+        self.learned_ = len(steps)
+
+    def _score(self, steps: np.ndarray) -> np.ndarray:
+        errors = self._direct(steps) if self.direct_ else self._moving(steps)
+        return spread(errors, self.horizon_, 1 if self.direct_ else self.horizon_, len(steps))
+
+    def _direct(self, steps: np.ndarray) -> np.ndarray:
+        """Error of the forecast from before each step, (m - horizon + 1,); before the series lies the training part."""
+        forecaster, horizon = self.forecaster_, self.horizon_
+        lookback = forecaster.lookback_
+        known = np.concatenate([self.train_[: self.learned_][-lookback:], steps])
+        windows = np.lib.stride_tricks.sliding_window_view((known - forecaster.mean_) / forecaster.scale_, lookback)
+        future = np.lib.stride_tricks.sliding_window_view(steps, horizon)  # (starts, horizon)
+        errors = np.empty(len(future))
+        for start in range(0, len(future), _AT_ONCE):
+            rows = slice(start, min(start + _AT_ONCE, len(future)))
+            # channels share the weights and do not see each other: each window goes in as a channel of its own
+            forecast = forecaster._forecast(np.ascontiguousarray(windows[rows].T))  # (horizon, rows)
+            errors[rows] = np.abs(forecast.T * forecaster.scale_ + forecaster.mean_ - future[rows]).mean(1)
+        return errors
+
+    def _moving(self, steps: np.ndarray) -> np.ndarray:
+        """Error of the forecast of each block of `horizon` steps, (m // horizon,), with any sktime forecaster."""
+        forecaster = copy.deepcopy(self.forecaster_)  # scoring leaves no trace in the detector
+        series = pd.Series(steps, index=self.learned_ + np.arange(len(steps)))
+        errors = []
+        for start in range(0, len(steps) - self.horizon_ + 1, self.horizon_):
+            block = series.iloc[start : start + self.horizon_]
+            forecast = np.asarray(forecaster.predict(), float).reshape(-1)
+            errors.append(float(np.abs(forecast - block.to_numpy()).mean()))
+            forecaster.update(block, update_params=False)
+        return np.array(errors)
+
+    @classmethod
+    def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
+        from forecasting.forecaster import SeasonalNaiveForecaster
+
+        naive = SeasonalNaiveForecaster(lookback=4)
+        return [{}, {"period": 6, "quantile": 0.9, "contamination": 0.1, "forecaster": naive, "horizon": 2}]

@@ -1,0 +1,217 @@
+"""What every detector must do: sktime's contract, find what is planted, know nothing of what it judges."""
+
+import importlib
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.anomaly import catalogue
+from lab.errors import InputError
+
+from .conftest import waves
+
+CLASSES = (
+    "classical.InterpolationDetector", "classical.KMeansDetector", "classical.PCADetector",
+    "classical.RollingZScoreDetector", "ensemble.EnsembleDetector", "joins.JoinDetector",
+    "joins.MatrixProfileDetector", "patches.PatchDetector", "reconstruction.AutoencoderDetector",
+    "residual.ForecastResidualDetector",
+)  # fmt: skip
+# a series of noise, as sktime's checks use, may well seem to hold an anomaly
+pytestmark = pytest.mark.filterwarnings("ignore:the training part seems to hold:lab.errors.Notice")
+
+QUICK = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "matrix-profile" else name  # which stumpy compiles first
+    for name in catalogue.DETECTORS
+    if name not in ("masked", "patches-trained")
+]
+
+
+def class_of(path):
+    module, name = path.split(".")
+    return getattr(importlib.import_module(f"forecasting.anomaly.{module}"), name)
+
+
+def made(name):
+    needs = catalogue.DETECTORS[name].needs
+    if needs and not find_spec(needs):
+        pytest.skip(f"{needs} is not installed (pip install 'rl-timeseries-lab[peers]')")
+    return catalogue.DETECTORS[name].make(0, "cpu")
+
+
+@pytest.fixture(scope="module")
+def fitted(series):
+    """Each detector, fitted once to the normal part of `series`."""
+    kept = {}
+
+    def get(name):
+        if name not in kept:
+            kept[name] = made(name).fit(series[:600])
+        return kept[name]
+
+    return get
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CLASSES)
+def test_sktimes_contract(path):
+    from sktime.utils.estimator_checks import check_estimator
+
+    if "MatrixProfile" in path:
+        pytest.importorskip("stumpy", reason="stumpy is not installed (pip install 'rl-timeseries-lab[peers]')")
+    failed = {name: result for name, result in check_estimator(class_of(path)).items() if result != "PASSED"}
+    assert not failed
+
+
+def test_every_class_is_in_the_catalogue():
+    assert {type(made(name)).__name__ for name in catalogue.DETECTORS} == {
+        *(path.split(".")[1] for path in CLASSES), "MaskedDetector",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_strangest_sample_is_the_planted_one(fitted, series, name):
+    scores = fitted(name).transform_scores(series)["scores"].to_numpy()
+    assert scores.shape == series.shape and np.isfinite(scores).all()
+    assert 780 <= 600 + scores[600:].argmax() < 840
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_predictions_are_the_scores_above_the_threshold(fitted, series, name):
+    detector = fitted(name)
+    frame = pd.Series(series, index=pd.date_range("2024-01-01", periods=len(series), freq="h"))
+    scores = detector.transform_scores(frame)["scores"]
+    points = detector.predict(frame)["ilocs"].to_numpy()
+    assert scores.index.equals(frame.index)
+    assert np.array_equal(points, np.flatnonzero(scores > detector.threshold_))
+    assert np.array_equal(detector.predict_scores(frame)["scores"], scores.to_numpy()[points])
+    segments = detector.predict_segments(frame)
+    assert [float(scores.iloc[each.left : each.right].max()) for each in segments["ilocs"]] == segments["peak"].tolist()
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_threshold_knows_the_training_part_only(fitted, series, name):
+    detector = fitted(name)
+    before = detector.threshold_
+    detector.predict(series * 100)
+    assert detector.threshold_ == before
+    again = made(name).fit(series[:600].copy())
+    assert again.threshold_ == before
+    assert np.array_equal(again.transform_scores(series), detector.transform_scores(series))  # and the same anew
+
+
+@pytest.mark.parametrize("name", ["join", "patches", "autoencoder", "kmeans", "pca", "interpolation", "forecast"])
+def test_scale_and_level_of_the_series_do_not_matter(fitted, series, name):
+    there = made(name).fit(1000 * series[:600] - 7).transform_scores(1000 * series - 7)["scores"].to_numpy()
+    here = fitted(name).transform_scores(series)["scores"].to_numpy()
+    assert there == pytest.approx(here, rel=0.02, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_wrong_input_is_refused_in_one_line(fitted, series, name):
+    detector = made(name)
+    holed = series[:600].copy()
+    holed[7] = np.nan
+    two = pd.DataFrame({"views": series[:600], "clicks": series[:600]})
+    for wrong, says in (
+        (np.full(300, 3.0), r"flat \(every value is 3\)"),
+        (holed, "position 7"),
+        (two, r"2 columns \(views, clicks\)"),
+        (series[:15], "15 samples; at least 20"),
+    ):
+        with pytest.raises(InputError, match=says) as error:
+            detector.clone().fit(wrong)
+        assert "\n" not in str(error.value)
+    if name != "zscore":  # it alone looks at no window to come
+        with pytest.raises(InputError, match="3 samples, less than one window"):
+            fitted(name).predict(series[:3])
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"period": 1}, "period is 1; give at least 2"), ({"period": 400}, "period 400 does not fit twice"),
+        ({"quantile": 1.0}, "quantile is 1.0"), ({"contamination": 0.5}, "contamination is 0.5"),
+    ],
+)  # fmt: skip
+def test_wrong_settings_are_refused_in_one_line(series, settings, says):
+    with pytest.raises(InputError, match=says):
+        made("pca").set_params(**settings).fit(series[:600])
+
+
+def test_unknown_names_get_near_matches():
+    with pytest.raises(InputError, match="did you mean patches"):
+        catalogue.check(["patchs"])
+    assert catalogue.check(["pca", "join", "pca"]) == ["pca", "join"]
+
+
+@pytest.mark.filterwarnings("ignore:.*remember_data:FutureWarning")
+def test_a_forecaster_of_sktimes_own_works_too(series):
+    from sktime.forecasting.naive import NaiveForecaster
+
+    from forecasting.anomaly.residual import ForecastResidualDetector
+
+    detector = ForecastResidualDetector(forecaster=NaiveForecaster(sp=20), horizon=20).fit(series[:600])
+    scores = detector.transform_scores(series)["scores"].to_numpy()
+    assert 780 <= 600 + scores[600:].argmax() < 860  # the copy of the flat period comes one later
+    # the same forecast, window by window and by moving on, has the same errors
+    from forecasting.forecaster import SeasonalNaiveForecaster
+
+    direct = ForecastResidualDetector(forecaster=SeasonalNaiveForecaster(lookback=20), horizon=20).fit(series[:600])
+    assert direct._direct(direct._steps(series))[::20] == pytest.approx(detector._moving(detector._steps(series)))
+
+
+def test_patches_can_be_trained(series):
+    from forecasting.anomaly.patches import PatchDetector
+
+    detector = PatchDetector(networks=1, updates=60, device="cpu").fit(series[:600])
+    losses = detector.losses_[0]
+    assert np.mean(losses[-10:]) < 0.93 * np.mean(losses[:10])
+    assert 780 <= 600 + detector.transform_scores(series)["scores"].to_numpy()[600:].argmax() < 840
+
+
+def test_random_state_decides(series):
+    from forecasting.anomaly.patches import PatchDetector
+
+    def scores(seed, outside):
+        import torch
+
+        torch.manual_seed(outside)
+        return PatchDetector(networks=1, random_state=seed, device="cpu").fit(series[:600]).transform_scores(series)
+
+    assert np.array_equal(scores(3, 0), scores(3, 1))
+    assert not np.array_equal(scores(3, 0), scores(4, 0))
+
+
+def test_spread_is_the_mean_over_the_windows_that_hold_a_sample():
+    from forecasting.anomaly.base import spread
+
+    assert spread(np.array([1.0, 5, 3]), 2, 1, 4) == pytest.approx([1, 3, 4, 3])
+    assert spread(np.array([2.0, 4]), 3, 2, 7) == pytest.approx([2, 2, 3, 4, 4, 4, 4])
+
+
+def test_nearest_is_brute_force():
+    from forecasting.anomaly.joins import nearest, regularised
+
+    steps = waves(200)
+    windows = regularised(steps, 10)
+    distances = np.linalg.norm(windows[:, None] - windows[None], axis=2)
+    assert nearest(windows, windows[:50]) == pytest.approx(distances[:, :50].min(1), abs=1e-2)
+    at = np.arange(len(windows))
+    apart = np.where(np.abs(at[:, None] - at) < 10, np.inf, distances)
+    assert nearest(windows, windows, (at, at, 10)) == pytest.approx(apart.min(1), abs=1e-2)
+
+
+@pytest.mark.slow
+def test_the_matrix_profile_is_the_brute_force_one(series):
+    pytest.importorskip("stumpy", reason="stumpy is not installed (pip install 'rl-timeseries-lab[peers]')")
+    import stumpy
+
+    from forecasting.anomaly.joins import regularised
+
+    windows = regularised(series[:300], 20, floor=0.0).astype(float)
+    distances = np.linalg.norm(windows[:, None] - windows[None], axis=2)
+    at = np.arange(len(windows))
+    distances[np.abs(at[:, None] - at) <= 5] = np.inf  # stumpy's zone: a quarter of the window
+    assert stumpy.stump(series[:300], 20)[:, 0].astype(float) == pytest.approx(distances.min(1), abs=1e-3)

@@ -1,0 +1,79 @@
+"""The gate by hand, the training part that is not all normal."""
+
+import numpy as np
+import pytest
+
+from forecasting.anomaly import contamination, ensemble
+from forecasting.anomaly.classical import InterpolationDetector, PCADetector
+from forecasting.anomaly.joins import JoinDetector
+from lab.errors import Notice
+
+from .conftest import PERIOD, waves
+
+
+def test_contrast_by_hand():
+    scores = np.ones(100)
+    scores[30], scores[33], scores[70] = 5, 4.5, 3
+    assert contamination.contrast(scores, 2) == pytest.approx((5 - 1) / (3 - 1))  # 33 is part of the peak at 30
+    assert contamination.contrast(scores, 1) == pytest.approx((5 - 1) / (4.5 - 1))
+
+
+def test_rarity_is_minus_log_of_the_tail():
+    normal = np.random.default_rng(0).pareto(1.0, 100_000)  # P(s > x) = 1 / (1 + x): the shape that is assumed
+    got = ensemble.rarity(np.array([0.0, 1.0, 3.0, 19.0]), normal)
+    assert got == pytest.approx([0, np.log(2), np.log(4), np.log(20)], abs=0.02)
+    beyond = ensemble.rarity(np.array([1e2, 1e3, 1e6]), np.arange(100.0))
+    assert (np.diff(beyond) > 0).all() and np.isfinite(ensemble.rarity(np.array([2.0]), np.ones(50))).all()
+
+
+def test_the_sure_member_decides_alone_and_else_the_voters_do():
+    random = np.random.default_rng(0)
+    normal = [random.random(1000) for _ in range(3)]
+    scores = [random.random(200) for _ in range(3)]
+    scores[0][[50, 120]], scores[1][[120, 160]] = 4.0, 4.0  # neither is sure; both have one at 120
+    voted = ensemble.gate(scores, normal, 5, 2, 0)
+    assert voted == pytest.approx((ensemble.rarity(scores[0], normal[0]) + ensemble.rarity(scores[1], normal[1])) / 2)
+    assert voted.argmax() == 120
+    scores[2][90] = 4.0  # the third is sure, though it does not vote
+    assert np.array_equal(ensemble.gate(scores, normal, 5, 2, 0), ensemble.rarity(scores[2], normal[2]))
+    # of what comes after 100 the first is sure too, and so before the third
+    assert np.array_equal(ensemble.gate(scores, normal, 5, 2, 100), ensemble.rarity(scores[0], normal[0]))
+
+
+def test_the_ensemble_takes_any_members(series):
+    members = [PCADetector(), JoinDetector(), InterpolationDetector()]
+    detector = ensemble.EnsembleDetector(members=members, quantile=0.99).fit(series[:600])
+    assert detector.threshold_ == pytest.approx(-np.log(0.01))
+    assert 780 <= detector.transform_scores(series)["scores"].to_numpy().argmax() < 840
+    assert not members[0].is_fitted
+
+
+def spoiled():
+    values = waves(1000)
+    values[500:520] = 10.0
+    return values
+
+
+def test_a_training_part_that_holds_an_anomaly_warns_and_can_be_purged(series):
+    with pytest.warns(Notice, match=r"seems to hold an anomaly near sample 5\d\d"):
+        blind = JoinDetector().fit(spoiled())
+    assert blind.transform_scores(series)["scores"][780:840].max() < 1.0  # it has learned to call that normal
+    cured = JoinDetector(contamination=0.06).fit(spoiled())
+    scores = cured.transform_scores(series)["scores"].to_numpy()
+    assert 780 <= 600 + scores[600:].argmax() < 840 and scores.max() > 2.0
+
+
+def test_a_clean_training_part_does_not_warn():
+    for seed in range(5):
+        JoinDetector().fit(waves(1000, seed))  # warnings are errors here
+    JoinDetector(contamination=0).fit(spoiled())  # and 0 is silent
+
+
+def test_purging_cuts_whole_periods_out_of_the_strangest_place():
+    values = spoiled()
+    kept = contamination.purge(values, PERIOD, 0.05)
+    assert len(values) - len(kept) in (20, 40)
+    assert np.abs(np.diff(kept)).max() < 2 * np.abs(np.diff(waves(1000))).max()  # goes on in phase
+    runs = np.abs(np.diff(kept)) < 1e-9
+    assert runs.sum() < 10  # hardly anything of the flat stretch is left
+    assert np.array_equal(contamination.purge(values, PERIOD, 0.001), values)
