@@ -18,9 +18,9 @@ _HERE = Path(__file__).parent
 
 @cache
 def _files() -> dict[str, Path]:
-    """id -> file, by section and then by name."""
+    """id -> file, by section and then by name; a double underscore stands for a dot (3__37 is 3.37)."""
     files = [path for section in SECTIONS for path in sorted((_HERE / section).glob("[a-z]*.py"))]
-    return {path.stem.replace("_", "-"): path for path in files}
+    return {path.stem.replace("__", ".").replace("_", "-"): path for path in files}
 
 
 def ids(section: str = "") -> list[str]:
