@@ -198,10 +198,9 @@ class NetworkForecaster(DirectForecaster):
     ) -> "NetworkForecaster":
         """Train on a panel (levels of the index but the last name a series; every column is a series of its own).
 
-        Called again, it goes on with the network that is there.
+        Called again, it goes on with the network that is there. sktime refuses X before it comes here: an exogenous
+        column acts on one series, and belongs to `fit`.
         """
-        if X is not None:
-            raise InputError("pretrain takes no X: an exogenous column acts on one series; give X to fit")
         if fh is not None and not fh.is_relative:
             raise InputError("pretrain needs a relative horizon (steps ahead, such as [1, 2, 3])")
         known = getattr(self, "pretrained_horizon_", None)
@@ -225,7 +224,7 @@ class NetworkForecaster(DirectForecaster):
         windows, truth = series.held_out(horizon)
         self.pretrained_errors_ = windows, truth - self._backcast(windows)
         for name in ("lookback_", "horizon_", "patch_", "seed_", "network_"):  # those are of `fit`
-            delattr(self, name)
+            self.__dict__.pop(name, None)
         return self
 
     def _lookback(self, rows: int, cycle: int) -> int:

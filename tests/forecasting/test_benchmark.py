@@ -54,9 +54,17 @@ def test_compare(tmp_path):
         table = benchmark.compare(
             series, 24, run, models=(*SIMPLE, "lstm"), lookback=48, max_epochs=2, seed=0, origins=2
         )
-    assert set(table["model"]) == {*SIMPLE, "lstm"} and table["MASE"].is_monotonic_increasing
+    assert set(table["model"]) == {*SIMPLE, "lstm"} and table["MASE"].iloc[1:].is_monotonic_increasing
+    assert table["model"].iloc[0] == "seasonal-naive"  # the floor comes first, whatever its error
+    parameters = table.set_index("model")["parameters"]
+    assert parameters["seasonal-naive"] == 0 and parameters["linear"] == 24 * 48 and parameters["lstm"] > 10_000
+    held = pd.read_csv(run.path / "backtest.csv")
+    assert len(held) == 3 * 2 * 24 and held.notna().all(axis=None)
+    inside = held["truth"].between(held["lower"], held["upper"]).groupby(held["model"]).mean()
+    assert table.set_index("model")["coverage"].to_dict() == pytest.approx(inside.to_dict())
     made = pd.read_csv(run.path / "forecast.csv")
-    assert len(made) == 3 * 3 * 24 and made["truth"].isna().sum() == 3 * 24
+    assert len(made) == 3 * 24 and made["time"].min() == "2024-02-05 00:00:00"
+    assert (made["lower"] <= made["upper"]).all()
     # the naive row by hand: the day before, against the mean change from day to day before each origin
     values = series.to_numpy()
     expected = []
@@ -64,9 +72,10 @@ def test_compare(tmp_path):
         scale = np.abs(values[24:origin] - values[: origin - 24]).mean()
         expected.append(np.abs(values[origin : origin + 24] - values[origin - 24 : origin]).mean() / scale)
     assert table.set_index("model").loc["seasonal-naive", "MASE"] == pytest.approx(np.mean(expected))
-    last = made[(made["model"] == "seasonal-naive") & made["truth"].isna()]
+    last = made[made["model"] == "seasonal-naive"]
     np.testing.assert_array_equal(last["forecast"], values[-24:])
-    assert (run.path / "figures/forecast-comparison.png").stat().st_size > 10_000
+    for figure in ("comparison", "ahead"):
+        assert (run.path / f"figures/forecast-{figure}.png").stat().st_size > 10_000
     record = (run.path / "metrics.jsonl").read_text()
     assert "forecast/lstm/train_loss" in record and "forecast/lstm/validation_loss" in record
 
@@ -82,10 +91,10 @@ def test_no_model_sees_what_comes_after_its_origin(tmp_path):
             benchmark.compare(
                 data, 24, run, models=(*SIMPLE, "cnn", "lstm", "transformer"), lookback=48, max_epochs=1, origins=2
             )
-        made = pd.read_csv(run.path / "forecast.csv")
-        frames.append(made[made["origin"] <= str(series.index[-25])].drop(columns="truth").reset_index(drop=True))
-    assert len(frames[0]) == 5 * 2 * 24
-    pd.testing.assert_frame_equal(*frames)
+        made = pd.read_csv(run.path / "backtest.csv", float_precision="round_trip")
+        frames.append(made.drop(columns="truth"))
+    assert len(frames[0]) == 5 * 2 * 24 and frames[0]["lower"].notna().all()
+    pd.testing.assert_frame_equal(*frames, check_exact=True)  # bit for bit
 
 
 @pytest.mark.parametrize(
@@ -94,12 +103,13 @@ def test_no_model_sees_what_comes_after_its_origin(tmp_path):
         ({"horizon": 0}, "horizon 0"),
         ({"lookback": 0}, "lookback 0"),
         ({"max_epochs": 0}, "max-epochs 0"),
-        ({"origins": 0}, "origins 0"),
+        ({"origins": 0}, "backtest 0"),
+        ({"nominal": 1.0}, r"interval 1\.0"),
         ({"models": ("lstn",)}, "unknown model 'lstn'; did you mean lstm"),
         ({"models": ("weekly-naive",)}, "weekly-naive"),
-        ({"horizon": 100}, r"144 rows are fewer than lookback \d+ \+ horizon 100"),
+        ({"horizon": 100}, r"144 rows are fewer than lookback \d+ \+ horizon 100 .*--lookback 1 --horizon 71, which"),
         ({"horizon": 4, "models": ("weekly-naive",), "origins": 30}, "weekly-naive"),
-        ({"lookback": 130}, r"fewer than lookback 130 \+ horizon 12"),
+        ({"lookback": 130}, r"fewer than lookback 130 \+ horizon 12 .*or --backtest 1 --lookback 120, which these"),
     ],
 )
 def test_wrong_settings(options, part):
@@ -187,7 +197,7 @@ def test_statistical_models(tmp_path):
     with Run.open(tmp_path, "run", {}) as run:
         table = benchmark.compare(load("airline"), 12, run, models=("seasonal-naive", "theta", "ets"), origins=2)
     assert set(table["model"]) == {"seasonal-naive", "theta", "ets"} and table["MASE"].between(0.1, 2).all()
-    assert table["model"].iloc[0] == "ets"  # trend and season, both of which the series has
+    assert list(table["model"]) == ["seasonal-naive", "ets", "theta"]  # trend and season: the series has both
 
 
 def test_command(tmp_path, capsys):
