@@ -40,18 +40,17 @@ def tail_quantile(scores: np.ndarray, quantile: float, tail: float = 0.95) -> fl
 def spread(window_scores: np.ndarray, width: int, stride: int, length: int) -> np.ndarray:
     """Scores of windows as scores of samples: the mean over all windows that hold the sample.
 
-    window_scores (windows,) of the windows [i * stride, i * stride + width); gives (length,). A sample that no window
-    holds (the last ones, where the stride does not fit) has the score of the nearest that is held.
+    window_scores (windows,) of the windows [i * stride, i * stride + width); gives (length,). Near the ends, where fewer
+    windows reach, the missing ones count as the median one: a mean of few is high by chance more often.
     """
+    at = np.arange(length)
+    full = at // stride - (at - width) // stride  # windows that would hold each sample, if the series had no ends
+    usual = float(np.median(window_scores))
     starts = np.arange(len(window_scores)) * stride
-    change, count = np.zeros(length + 1), np.zeros(length + 1)
-    np.add.at(change, starts, window_scores)
-    np.add.at(change, starts + width, -window_scores)
-    np.add.at(count, starts, 1)
-    np.add.at(count, starts + width, -1)
-    held = int(starts[-1] + width)
-    mean = change.cumsum()[:held] / count.cumsum()[:held]
-    return np.concatenate([mean, np.full(length - held, mean[-1])])
+    change = np.zeros(max(length, int(starts[-1]) + width) + 1)
+    np.add.at(change, starts, window_scores - usual)
+    np.add.at(change, starts + width, usual - window_scores)
+    return usual + change.cumsum()[:length] / full
 
 
 def one_column(X: Any) -> np.ndarray:

@@ -187,8 +187,8 @@ def test_random_state_decides(series):
 def test_spread_is_the_mean_over_the_windows_that_hold_a_sample():
     from forecasting.anomaly.base import spread
 
-    assert spread(np.array([1.0, 5, 3]), 2, 1, 4) == pytest.approx([1, 3, 4, 3])
-    assert spread(np.array([2.0, 4]), 3, 2, 7) == pytest.approx([2, 2, 3, 4, 4, 4, 4])
+    assert spread(np.array([1.0, 5, 4]), 2, 1, 4) == pytest.approx([(1 + 4) / 2, 3, 4.5, 4])  # beyond the ends: 4
+    assert spread(np.array([2.0, 4, 9]), 3, 2, 8) == pytest.approx([3, 2, 3, 4, 6.5, 9, 6.5, 4])
 
 
 def test_nearest_is_brute_force():
