@@ -117,7 +117,8 @@ def test_a_net_of_one_unit_fits_no_random_labels():
 
 
 def test_labels_that_are_not_shuffled_after_all_tell_of_new_digits(monkeypatch):
-    module, kept = load("fit-everything-random-labels"), []
+    module = load("fit-everything-random-labels")
+    kept: list[torch.Tensor] = []
     right = module.fit
 
     def unshuffled(x, y, *rest):  # true labels come first, then the same shuffled
