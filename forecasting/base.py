@@ -176,7 +176,12 @@ class DirectForecaster(BaseForecaster):
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> "DirectForecaster":
         """Move on to the rows of `y`; with update_params, fit anew to everything seen."""
-        self.history_ = _appended(self.history_, y)
+        columns = self.history_.columns
+        if y.shape[1] == 1 and len(columns) == 1:
+            y = y.set_axis(columns, axis=1)  # a series is the same whatever it is called
+        elif set(y.columns) != set(columns):
+            raise InputError(f"update has columns {list(y.columns)}, fit had {list(columns)}; give the same")
+        self.history_ = _appended(self.history_, y[columns])
         if self.known_ is not None:
             if X is None:
                 raise InputError("update needs X with the rows of y: the forecaster was fitted with exogenous columns")

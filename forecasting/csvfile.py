@@ -121,7 +121,9 @@ def _refuse_holes(
     if empty.size:
         place = table.at(int(empty[0]), target) if rows is not None else f"{table.path}, column {target!r}"
         more = f" (and {empty.size - 1} more)" if empty.size > 1 else ""
-        raise InputError(f"{place}: no value at {series.index[empty[0]]}{more}; {remedy}")
+        last = len(table.columns) > 2 and empty[0] == len(series) - len(empty)
+        known = ", or name what is known of these last rows with --known" if last else ""
+        raise InputError(f"{place}: no value at {series.index[empty[0]]}{more}; {remedy}{known}")
     absent = grid.difference(series.index)
     if len(absent):
         row = int(series.index.searchsorted(absent[0]))

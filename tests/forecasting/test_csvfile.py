@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.csvfile import read_csv
+from forecasting.csvfile import read_csv, read_known
 from lab.errors import InputError
 
 
@@ -149,3 +149,124 @@ def test_tidy_sorts_snaps_and_averages(tmp_path):
     ]
     series = read_csv(write(tmp_path, lines), tidy="5min")
     assert series.tolist() == [1.0, 2.5, 4.0] and series.index.freqstr == "5min"
+
+
+# --- clocks ---------------------------------------------------------------------------------------------------------
+
+
+def wall_clock(zone: str, start: str, count: int, step: str = "h") -> list[str]:
+    """Lines as a log on the clocks of `zone` has them: no offset, an hour twice in autumn, none in spring."""
+    utc = pd.date_range(start, periods=count, freq=step, tz="UTC")
+    return ["time,views", *(f"{time:%Y-%m-%d %H:%M},{n}" for n, time in enumerate(utc.tz_convert(zone)))]
+
+
+@pytest.mark.parametrize("start", ["2024-03-30 12:00", "2024-10-26 12:00"])
+@pytest.mark.parametrize("step", ["h", "15min"])
+def test_clock_changes_neither_leave_a_gap_nor_a_repeat(tmp_path, start, step):
+    path = write(tmp_path, wall_clock("Europe/Berlin", start, 200, step))
+    series = read_csv(path, timezone="Europe/Berlin")
+    assert len(series) == 200 and series.tolist() == list(range(200)) and str(series.index[0]) == f"{start}:00"
+    assert series.attrs["zone"] == "Europe/Berlin" and series.index.freqstr == step
+    with pytest.raises(InputError, match="or give --timezone if clocks changed there"):
+        read_csv(path)
+
+
+def test_offsets_and_clocks_give_the_same_series(tmp_path):
+    local = pd.date_range("2024-10-26", periods=60, freq="h", tz="America/New_York")
+    with_offset = read_csv(write(tmp_path, ["time,v", *(f"{t.isoformat()},{n}" for n, t in enumerate(local))]))
+    lines = ["time,v", *(f"{t:%Y-%m-%d %H:%M},{n}" for n, t in enumerate(local))]
+    on_clocks = read_csv(write(tmp_path, lines), timezone="America/New_York")
+    pd.testing.assert_series_equal(with_offset, on_clocks)
+    assert with_offset.attrs["zone"] == "UTC"
+
+
+def test_days_have_no_zone(tmp_path):
+    lines = ["day,views", *(f"{day:%Y-%m-%d},1" for day in pd.date_range("2024-03-20", periods=30))]
+    series = read_csv(write(tmp_path, lines), timezone="Europe/Berlin")
+    assert series.index.freqstr == "D" and "zone" not in series.attrs
+
+
+def test_wrong_zone_and_an_hour_that_never_was(tmp_path):
+    lines = [f"2024-03-31 0{hour}:00,1" for hour in range(5)]
+    with pytest.raises(InputError, match="unknown --timezone 'Berlin'"):
+        read_csv(write(tmp_path, ["time,v", *lines]), timezone="Berlin")
+    with pytest.raises(InputError, match="row 4, column 'time': clocks in Europe/Berlin skip 2024-03-31 02:00:00"):
+        read_csv(write(tmp_path, ["time,v", *lines]), timezone="Europe/Berlin")
+
+
+# --- frequencies ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "row", "words"),
+    [("h", "D", 22, "1 days apart, before it 01:00:00"), ("D", "h", 22, "01:00:00 apart, before it 1 days"),
+     ("15min", "h", 22, "01:00:00 apart, before it 00:15:00")],
+)  # fmt: skip
+@pytest.mark.parametrize("longer", [0, 200])
+def test_mixed_frequency_is_named_where_it_changes(tmp_path, first, second, row, words, longer):
+    one = pd.date_range("2024-01-01", periods=20, freq=first)
+    two = pd.date_range(one[-1], periods=20 + longer, freq=second)[1:]
+    lines = ["time,views", *(f"{time},1" for time in one.append(two))]
+    message = complaint(tmp_path, lines)
+    assert f"row {row}, column 'time': from {two[0]} on the times are {words}" in message
+
+
+def test_months_days_of_work_and_gaps_are_no_mixture(tmp_path):
+    for index in (
+        pd.date_range("2015-01-31", periods=80, freq="ME"), pd.date_range("1900-01-01", periods=40, freq="YS"),
+        pd.date_range("2000-01-01", periods=40, freq="QS"),
+    ):  # fmt: skip
+        assert len(read_csv(write(tmp_path, ["time,v", *(f"{time},1" for time in index)]))) == len(index)
+    workdays = pd.date_range("2024-01-01", periods=60, freq="B")
+    lines = ["time,v", *(f"{time},1" for time in workdays)]
+    assert "2024-01-06 00:00:00 before it is missing" in complaint(tmp_path, lines)
+    assert len(read_csv(write(tmp_path, lines), fill="ffill")) == 82
+
+
+# --- what is known ahead --------------------------------------------------------------------------------------------
+
+
+def ahead(**changed: str) -> list[str]:
+    """Ten days with a holiday and a temperature, the last three without views; r5=... as `hourly`."""
+    days = pd.date_range("2024-01-01", periods=10)
+    lines = ["day,views,holiday,degrees"]
+    for n, day in enumerate(days):
+        lines.append(f"{day:%Y-%m-%d},{n if n < 7 else ''},{'None' if n % 4 else 'Feast'},{n / 2}")
+    for key, line in changed.items():
+        lines[int(key[1:]) - 1] = line
+    return lines
+
+
+def test_known_ahead(tmp_path):
+    path = write(tmp_path, ahead())
+    with pytest.raises(InputError, match="row 9, column 'views': no value"):
+        read_csv(path, "views")
+    series = read_csv(path, "views", ahead=True)
+    known = read_known(path, ["degrees", "holiday"], series)
+    assert len(series) == 7 and len(known) == 10 and known.index.freqstr == "D"
+    assert known["degrees"].tolist() == [n / 2 for n in range(10)]
+    assert known["holiday"].tolist() == ["Feast", "None", "None", "None"] * 2 + ["Feast", "None"]  # None is a word here
+    # a hole before the end is still one
+    with pytest.raises(InputError, match="row 4, column 'views': no value"):
+        read_csv(write(tmp_path, ahead(r4="2024-01-03,,None,1")), "views", ahead=True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "columns", "part"),
+    [
+        (ahead(), ["holidays"], "unknown column 'holidays'; did you mean holiday"),
+        (ahead(), ["views"], "column 'views' is the time or the target"),
+        (ahead(r9="2024-01-08,,None,"), ["degrees"], "row 9, column 'degrees': no value, though known ahead"),
+    ],
+)
+def test_known_ahead_refused(tmp_path, lines, columns, part):
+    path = write(tmp_path, lines)
+    with pytest.raises(InputError, match=part):
+        read_known(path, columns, read_csv(path, "views", ahead=True))
+
+
+def test_known_ahead_filled(tmp_path):
+    path = write(tmp_path, ahead(r9="2024-01-08,,,"))
+    series = read_csv(path, "views", ahead=True)
+    known = read_known(path, ["degrees", "holiday"], series, fill="ffill")
+    assert known["degrees"].iloc[7] == 3.0 and known["holiday"].iloc[7] == "None"

@@ -194,6 +194,17 @@ def test_a_time_zone_does_not_shift_the_forecast(forecaster):
     assert list(forecasts[2].index.tz_convert("UTC").tz_localize(None)) == list(forecasts[0].index)
 
 
+def test_columns_of_update_are_those_of_fit():
+    frame = pd.DataFrame({"a": web_traffic(days=8, seed=1), "b": web_traffic(days=8, seed=2)})
+    fitted = RidgeForecaster(lookback=24).fit(frame.iloc[:-5], fh=[1])
+    swapped = fitted.clone().fit(frame.iloc[:-5], fh=[1])
+    fitted.update(frame.iloc[-5:], update_params=False)
+    swapped.update(frame.iloc[-5:][["b", "a"]], update_params=False)
+    pd.testing.assert_frame_equal(fitted.predict(), swapped.predict()[["a", "b"]])
+    with pytest.raises(InputError, match=r"update has columns \['a', 'c'\], fit had \['a', 'b'\]"):
+        fitted.update(frame.rename(columns={"b": "c"}), update_params=False)
+
+
 def test_irregular_times_are_named():
     series = web_traffic(days=3)
     with pytest.raises(InputError, match=r"row 10 of the series, 2024-01-01 10:10:00, comes 0 days 01:10:00 after"):

@@ -1,0 +1,204 @@
+"""`lab forecast` as a person uses it: what it writes, what it warns of, forecasting again with what was saved."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from forecasting import benchmark
+from forecasting.commands import Forecast
+from forecasting.datasets import web_traffic
+from lab.errors import InputError, Notice
+
+OPTIONS = {"horizon": 12, "models": ("linear",), "backtest": 2, "json": True}
+
+
+def write(path: Path, series: pd.Series, **columns: object) -> Path:
+    series.to_frame("views").assign(**columns).to_csv(path, index_label="time")
+    return path
+
+
+def shown(capsys) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def test_a_person_with_a_csv(tmp_path, runs, lab_command):
+    """The command of the documentation, whole: leaderboard with the floor first, files, the page, the last line."""
+    write(tmp_path / "my.csv", web_traffic(days=28))
+    done = lab_command(
+        "forecast", "my.csv", "--target", "views", "--horizon", "24", "--time", "time", "--models", "cnn", "lstm",
+        "transformer", "linear", "--backtest", "5", "--max-epochs", "1", "--runs", "runs",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    assert lines[0].split()[1] == "seasonal-naive" and len(lines) == 5
+    assert done.stdout.splitlines()[-1] == "Result: runs/forecast-my"
+    run = runs / "forecast-my"
+    board = pd.read_csv(run / "leaderboard.csv")
+    assert list(board.columns) == [
+        "model", "MASE", "sMAPE", "MAE", "coverage", "seconds", "epochs", "parameters", "origins",
+    ]  # fmt: skip
+    assert set(board["origins"]) == {5}
+    made = pd.read_csv(run / "forecast.csv")
+    assert len(made) == 5 * 24 and list(made.columns) == ["time", "model", "forecast", "lower", "upper"]
+    assert made["model"].iloc[0] == board.sort_values("MASE")["model"].iloc[0]  # best first
+    assert (run / "forecast.html").stat().st_size > 10_000 and (run / "figures/forecast-ahead.png").exists()
+
+
+def test_no_model_beats_the_floor_and_that_is_said(tmp_path, runs, capsys):
+    """A walk from day to day: yesterday's same hour is the best there is, and one value of lookback is far worse."""
+    days = np.random.default_rng(0).normal(size=(40, 24)).cumsum(axis=0).ravel()
+    path = write(tmp_path / "walk.csv", pd.Series(days, pd.date_range("2024-01-01", periods=960, freq="h")))
+    with pytest.warns(Notice, match="no model beats seasonal-naive on the held-out end"):
+        Forecast(series=str(path), runs=runs, lookback=1, **OPTIONS)()
+    assert shown(capsys)["best"] == "seasonal-naive"
+    assert "No model beats seasonal-naive" in (runs / "forecast-walk/forecast.html").read_text()
+
+
+def test_floor_logic():
+    def table(**scores: float) -> pd.DataFrame:
+        return pd.DataFrame({"model": list(scores), "MASE": list(scores.values()), "MAE": 1.0})
+
+    assert benchmark.beats_naive(table(naive=2, cnn=1)) and not benchmark.beats_naive(table(naive=1, cnn=2))
+    assert not benchmark.beats_naive(table(naive=3, naive_weekly=1, cnn=2))
+    assert benchmark.beats_naive(table(naive=1))  # nothing was set against it
+    ranked = benchmark._ranked(table(cnn=1, weekly_naive=3, lstm=0.5, naive=2))
+    assert list(ranked["model"]) == ["naive", "weekly_naive", "lstm", "cnn"]
+
+
+# --- again ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fitted(tmp_path, runs, capsys):
+    """A run of two models on 27 of 28 days."""
+    path = write(tmp_path / "first.csv", web_traffic(days=28).iloc[: 24 * 27])
+    options = {**OPTIONS, "models": ("linear", "lstm"), "max_epochs": 1}
+    Forecast(series=str(path), runs=runs, **options)()
+    capsys.readouterr()
+    return runs / "forecast-first"
+
+
+def again(path: Path, load: Path, runs: Path, capsys, **options: object) -> pd.DataFrame:
+    Forecast(series=str(path), load=load, runs=runs, json=True, **options)()
+    return pd.DataFrame(shown(capsys)["forecasts"])
+
+
+def test_again_on_the_same_rows_is_the_same_forecast(tmp_path, fitted, runs, capsys):
+    made = again(tmp_path / "first.csv", fitted, runs, capsys)
+    before = pd.read_csv(fitted / "forecast.csv")
+    assert list(made["model"].unique()) == list(before["model"].unique())
+    pd.testing.assert_frame_equal(made, before)
+    assert {"forecast.csv", "forecast.html", "figures"} <= {f.name for f in (runs / "forecast-first-again").iterdir()}
+
+
+def test_again_on_new_rows_is_the_update_of_the_model(tmp_path, fitted, runs, capsys):
+    """All rows, the new rows alone, and a part that overlaps: one forecast, that of the saved model moved on."""
+    series = web_traffic(days=28)
+    whole, tail, part = (
+        again(write(tmp_path / f"{number}.csv", rows), fitted, runs, capsys, models=("lstm",))
+        for number, rows in enumerate((series, series.iloc[24 * 27 :], series.iloc[24 * 20 :]))
+    )
+    assert whole["time"].iloc[0] == "2024-01-29 00:00:00" and len(whole) == 12
+    pd.testing.assert_frame_equal(whole, tail)
+    pd.testing.assert_frame_equal(whole, part)
+    from forecasting import saved
+
+    model = saved.load(fitted / "models")["lstm"]
+    model.update(series.iloc[24 * 27 :], update_params=False)
+    np.testing.assert_array_equal(whole["forecast"], model.predict())
+    np.testing.assert_array_equal(whole[["lower", "upper"]], model.predict_interval())
+
+
+def test_again_elsewhere(tmp_path, fitted, runs, capsys):
+    """Rows that do not follow are forecast from by themselves, if there are enough of them."""
+    later = web_traffic(days=60).iloc[24 * 40 :]
+    made = again(write(tmp_path / "later.csv", later), fitted, runs, capsys, models=("linear",))
+    assert made["time"].iloc[0] == "2024-03-01 00:00:00"
+    with pytest.raises(InputError, match=r"few\.csv: 30 rows are fewer than the \d+ that the model looks back, and do "
+                       "not follow"):  # fmt: skip
+        again(write(tmp_path / "few.csv", later.iloc[:30]), fitted, runs, capsys)
+
+
+def test_again_refused(tmp_path, fitted, runs, capsys):
+    half = write(tmp_path / "half.csv", web_traffic(days=28).iloc[::2])
+    with pytest.raises(InputError, match=r"half\.csv has a step of 2h, the models of .*forecast-first one of h"):
+        again(half, fitted, runs, capsys)
+    with pytest.raises(InputError, match="unknown saved model 'cnn'"):
+        again(tmp_path / "first.csv", fitted, runs, capsys, models=("cnn",))
+    with pytest.raises(InputError, match="is no run of lab forecast with saved models"):
+        again(tmp_path / "first.csv", tmp_path, runs, capsys)
+    assert [path.name for path in runs.iterdir()] == ["forecast-first"]  # nothing half-made stays
+
+
+# --- known ahead, clocks, named series ------------------------------------------------------------------------------
+
+
+def test_known_columns_of_a_csv(tmp_path, runs, capsys):
+    sale = (np.arange(24 * 30) // 24) % 5 == 2
+    series = web_traffic(days=30, bursts=0) * np.where(sale, 2.0, 1.0)
+    rows = series.where(np.arange(len(series)) < 24 * 29)
+    path = write(tmp_path / "sales.csv", rows, sale=sale.astype(int))
+    with pytest.raises(InputError, match=r"row 698, .*or name what is known of these last rows with --known"):
+        Forecast(series=str(path), target="views", runs=runs, **OPTIONS)()
+    past = write(tmp_path / "past.csv", rows.iloc[: 24 * 29])
+    Forecast(series=str(past), runs=runs, **{**OPTIONS, "horizon": 24})()
+    blind = shown(capsys)["models"][1]["MASE"]
+    Forecast(series=str(path), target="views", known=("sale",), runs=runs, **{**OPTIONS, "horizon": 24})()
+    said = shown(capsys)
+    assert said["models"][1]["MASE"] < 0.7 * blind
+    made = again(path, Path(said["result"]), runs, capsys)
+    pd.testing.assert_frame_equal(made, pd.read_csv(Path(said["result"]) / "forecast.csv"))
+    short = write(tmp_path / "short.csv", rows.iloc[: 24 * 29 + 7], sale=sale[: 24 * 29 + 7].astype(int))
+    with pytest.raises(InputError, match=r"'sale' must be known for 24 rows after the last value, and 7 are there; add "
+                       r"rows with 'views' left empty, or give --horizon 7 or less"):  # fmt: skip
+        Forecast(series=str(short), target="views", known=("sale",), runs=runs, **{**OPTIONS, "horizon": 24})()
+    with pytest.raises(InputError, match="airline is a named series"):
+        Forecast(series="airline", known=("sale",), runs=runs, **OPTIONS)()
+
+
+def test_a_change_of_clocks_does_not_shift_the_forecast(tmp_path, runs, capsys):
+    """One series on three clocks: the same numbers, and the times of the same instants."""
+    utc = web_traffic(days=28, start="2024-03-10")
+    frames = []
+    for name, zone, options in (
+        ("plain", None, {}), ("offset", "Europe/Berlin", {}), ("clock", "Europe/Berlin", {"timezone": "Europe/Berlin"}),
+    ):  # fmt: skip
+        index = utc.index if zone is None else utc.index.tz_localize("UTC").tz_convert(zone)
+        times = [t.isoformat() if name == "offset" else f"{t:%Y-%m-%d %H:%M}" for t in index]
+        path = tmp_path / f"{name}.csv"
+        pd.DataFrame({"time": times, "views": utc.to_numpy()}).to_csv(path, index=False)
+        Forecast(series=str(path), runs=runs, **options, **OPTIONS)()
+        frames.append(pd.read_csv(Path(shown(capsys)["result"]) / "forecast.csv", float_precision="round_trip"))
+    for other in frames[1:]:
+        np.testing.assert_array_equal(frames[0][["forecast", "lower", "upper"]], other[["forecast", "lower", "upper"]])
+    instants = [pd.to_datetime(frame["time"], utc=True) for frame in frames]
+    assert (instants[0] == instants[1]).all() and (instants[0] == instants[2]).all()
+    assert frames[2]["time"].iloc[0] == "2024-04-07 02:00:00+02:00"
+
+
+@pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
+@pytest.mark.parametrize(("name", "first"), [("mitdb", "7500"), ("web-traffic-anomaly", "2024-03-25 00:00:00")])
+def test_series_that_the_list_names_can_be_forecast(name, first, runs, capsys):
+    Forecast(series=name, runs=runs, **OPTIONS)()
+    result = Path(shown(capsys)["result"])
+    assert str(pd.read_csv(result / "forecast.csv")["time"].iloc[0]) == first
+    assert (result / "forecast.html").exists()
+
+
+def test_threads_are_those_of_small_networks(runs, capsys, monkeypatch):
+    """However many threads torch has been given, a forecast works with one, and gives them back."""
+    seen = []
+    inner = benchmark.compare
+    monkeypatch.setattr(benchmark, "compare", lambda *a, **k: seen.append(torch.get_num_threads()) or inner(*a, **k))
+    torch.set_num_threads(2)
+    Forecast(series="airline", runs=runs, **OPTIONS)()
+    assert seen == [1] and torch.get_num_threads() == 2
