@@ -142,6 +142,7 @@ def test_again_refused(tmp_path, fitted, runs, capsys):
 # --- known ahead, clocks, named series ------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
 def test_known_columns_of_a_csv(tmp_path, runs, capsys):
     chosen = {1, 4, 5, 9, 13, 14, 20, 22, 28}  # days, without a rhythm; one of them held out
     sale = np.isin(np.arange(24 * 30) // 24, list(chosen))
