@@ -255,7 +255,10 @@ def _x_ticks(index: pd.Index) -> list[dict[str, Any]]:
     start, end = date2num(index[0]), date2num(index[-1])
     locator = AutoDateLocator(minticks=4, maxticks=7)
     ticks = [tick for tick in locator.tick_values(num2date(start), num2date(end)) if start <= tick <= end]
-    texts = ConciseDateFormatter(locator).format_ticks(ticks)
+    formatter = ConciseDateFormatter(locator)
+    texts = formatter.format_ticks(ticks)
+    if texts and formatter.get_offset():  # the month or year that all have in common
+        texts[0] = f"{formatter.get_offset()} · {texts[0]}"
     return [{"at": _percent(tick, start, end), "text": html.unescape(text)}
             for tick, text in zip(ticks, texts, strict=True)]  # fmt: skip
 
