@@ -85,3 +85,164 @@ def test_sigmoids_of_one_seed_do_not_depend_on_another():
     settings = module.Settings(steps=5)
     together, alone = module.sigmoids(x, y, 10, settings), module.sigmoids(x[:1], y[:1], 10, settings)
     torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
+
+
+# --- cnn1d-for-series -------------------------------------------------------------------------------------------------
+
+
+def test_conv1d_is_conv2d_of_one_row_and_another_padding_is_found_out(monkeypatch):
+    module = load("cnn1d-for-series")
+    assert module.difference(0) < 1e-6
+    usual = torch.nn.Conv2d
+    monkeypatch.setattr(module.nn, "Conv2d", lambda *given, **more: usual(*given, **more, padding_mode="circular"))
+    assert module.difference(0) > 0.1
+
+
+@pytest.mark.parametrize(("winner", "holds"), [("CNN", True), ("LSTM", False), ("1-NN", False)])
+def test_the_ranks_tell_who_wins(monkeypatch, winner, holds):
+    module = load("cnn1d-for-series")
+    monkeypatch.setattr(module, "fitting", lambda kind, data: lambda: torch.nn.Linear(1, 1 + (kind == winner)))
+    monkeypatch.setattr(module, "accuracy", lambda make, *rest: 0.5 + 0.1 * (make().out_features == 2))
+    monkeypatch.setattr(module, "nearest", lambda data: 0.5 + 0.1 * (winner == "1-NN"))
+    measured, outcome = run("cnn1d-for-series", seeds=2)
+    assert outcome.findings[1].holds is holds
+    assert measured[f"mean rank of {winner} of 5"] == 1
+    assert {measured[f"mean rank of {name} of 5"] for name in ("CNN", "LSTM", "MLP", "1-NN")} <= {1, 3.5}
+
+
+def test_classifiers_have_one_size_and_learn():
+    module = load("cnn1d-for-series")
+    data = module.load("ItalyPowerDemand")
+    for kind in module.NETS:
+        make = module.fitting(kind, data)
+        assert 0.9 * module.WEIGHTS <= module.size(make()) <= 1.1 * module.WEIGHTS
+        assert module.accuracy(make, *data[:4], 3e-3, 60, 0) > 0.85
+    assert module.nearest(data) == pytest.approx(0.9553, abs=5e-5)  # as published for 1-NN with Euclidean distance
+
+
+def test_patches_keep_the_newest_steps():
+    module = load("cnn1d-for-series")
+    cut = module.Patches(4)(torch.arange(22).reshape(1, 2, 11))
+    assert cut.tolist() == [[[3, 4, 5, 6, 14, 15, 16, 17], [7, 8, 9, 10, 18, 19, 20, 21]]]
+
+
+# --- rnn-vs-transformer-table -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "Transformer"])
+def test_the_work_of_a_pass_is_counted_as_torch_counts_it(kind):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    module, length, width = load("rnn-vs-transformer-table"), 24, 16
+    net = module.NETS[kind](width)
+    weights = 2 * length * sum(p.numel() for p in net.parameters() if p.ndim == 2)
+    counted = weights  # of a recurrent layer, whose kernel the counter does not look into
+    if kind == "Transformer":
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # it does not count fused kernels
+            net(torch.randn(1, length, width))
+        counted = counter.get_total_flops()
+    assert module.work(kind, width, length) * length == pytest.approx(counted, rel=1e-9)
+
+
+def test_the_gradient_to_the_first_input_is_the_product_of_jacobians():
+    module = load("rnn-vs-transformer-table")
+
+    def scalar(width: int):
+        net = module.Recurrent(torch.nn.RNN, width)
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.zero_()
+            net.cell.weight_ih_l0 += 1e-4 * torch.eye(width)  # so small that tanh is linear
+            net.cell.weight_hh_l0 += 0.5 * torch.eye(width)
+        return net
+
+    usual, module.NETS["RNN"] = module.NETS["RNN"], scalar
+    try:
+        assert module.reach("RNN", 11, 4, 0) == pytest.approx(10 * np.log10(0.5), abs=1e-3)
+    finally:
+        module.NETS["RNN"] = usual
+
+
+def test_recall_is_learnt_where_it_can_be_and_chance_where_nothing_is_trained():
+    module = load("rnn-vs-transformer-table")
+    for kind in module.NETS:
+        assert module.recall(kind, 3, 1e-2, module.Settings(steps=300), 0) > 0.95
+    assert module.recall("RNN", 20, 1e-3, module.Settings(steps=1), 0) < 0.3
+
+
+def test_a_table_of_nets_that_keep_everything_is_found_out(monkeypatch):
+    module = load("rnn-vs-transformer-table")
+
+    class Sum(torch.nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            return self.scale * x.cumsum(1)
+
+    monkeypatch.setitem(module.NETS, "RNN", Sum)
+    monkeypatch.setattr(module, "seconds", lambda kind, length: length ** {"RNN": 0.0, "Transformer": 0.5}.get(kind, 1))
+    monkeypatch.setattr(module, "recall", lambda kind, *rest: {"RNN": 1.0, "Transformer": 0.2}.get(kind, 0.5))
+    _, outcome = run("rnn-vs-transformer-table", seeds=2)
+    assert [finding.holds for finding in outcome.findings[:7]] == [False] * 3 + [True] + [False] * 3
+    assert judge(outcome.findings) is Verdict.MIXED
+
+
+# --- forecast-benchmark -----------------------------------------------------------------------------------------------
+
+
+def test_the_nets_of_the_benchmark_are_of_one_size_on_every_series():
+    module = load("forecast-benchmark")
+    for name in module.SERIES:
+        ratios = module.relative_sizes(module.series(name, 0, 60))
+        assert ratios[-1] == 1 and all(0.9 <= ratio <= 1.1 for ratio in ratios)
+
+
+def test_a_forecast_sees_nothing_of_what_it_forecasts():
+    module = load("forecast-benchmark")
+    values = module.series("airline", 0, 30)
+    start, last = module.first_origin(len(values), 12), len(values) - 12
+    assert module.origins(len(values), start, 12) == list(range(start, last + 1, 3))
+    changed = values.copy()
+    changed.iloc[last:] *= 9
+    for name in ("linear", "seasonal naive", "CNN"):
+        settings = module.Settings(epochs=1)
+        made, again = (
+            module.roll(module.forecasters(start, 12, 0, settings)[name], each, start) for each in (values, changed)
+        )
+        assert len(made) == 9
+        np.testing.assert_array_equal(made, again)
+        assert module.errors(values, made, start) != module.errors(changed, again, start)
+
+
+def test_the_seasonal_naive_of_the_benchmark_by_hand():
+    module = load("forecast-benchmark")
+    values, array = (given := module.series("airline", 0, 30)), given.to_numpy()
+    start = module.first_origin(len(values), 12)
+    made = module.roll(module.SeasonalNaiveForecaster(lookback=12), values, start)
+    by_hand = [np.abs(array[at : at + 12] - array[at - 12 : at]).mean() / np.abs(array[12:at] - array[: at - 12]).mean()
+               for at in module.origins(len(values), start, 12)]  # fmt: skip
+    assert module.errors(values, made, start)[1] == pytest.approx(np.mean(by_hand))
+
+
+@pytest.mark.parametrize(
+    ("good", "holds"),
+    [("Transformer", [True, None, False]), ("LSTM", [False, False, None]), ("CNN", [None, True, True])],
+)
+def test_the_benchmark_tells_which_net_is_best(monkeypatch, good, holds):
+    module = load("forecast-benchmark")
+
+    def stand_ins(start, cycle, seed, settings):
+        naive = {name: module.SeasonalNaiveForecaster(lookback=1) for name in (*module.RIVALS, *module.NETS)}
+        return naive | {good: module.SeasonalNaiveForecaster(lookback=cycle)}
+
+    monkeypatch.setattr(module, "forecasters", stand_ins)
+    monkeypatch.setattr(module, "SERIES", ("airline", "seatbelts"))
+    _, outcome = run("forecast-benchmark", seeds=2)
+    told = {finding.name.split(": ")[-1]: finding.holds for finding in outcome.findings if finding.expected}
+    pairs = ("Transformer less LSTM", "CNN less LSTM", "CNN less Transformer")
+    for pair, expected in zip(pairs, holds, strict=True):
+        assert told[pair] is (expected if expected is not None else pair != "Transformer less LSTM")
+    assert told[f"{good} less linear"] is True and judge(outcome.findings) is Verdict.MIXED
