@@ -168,8 +168,9 @@ class NetworkForecaster(DirectForecaster):
         self, network: nn.Module, values: np.ndarray, starts: tuple[Tensor, Tensor], rate: float
     ) -> list[dict[str, float]]:
         plan = training.Plan(
-            self.max_epochs, self.steps_per_epoch, self.patience, self.batch, rate, self.weight_decay, self.validation
-        )
+            max_epochs=self.max_epochs, steps_per_epoch=self.steps_per_epoch, patience=self.patience, batch=self.batch,
+            learning_rate=rate, weight_decay=self.weight_decay, validation=self.validation,
+        )  # fmt: skip
         measure = pinball_loss if self.intervals == "quantile" else training.absolute
         return training.fit(
             network, torch.from_numpy(values).float().to(choose(self.device)), self.lookback_, self.horizon_, plan,
