@@ -1,6 +1,6 @@
 """A T-maze: a cue at the start says where the reward is, and at the end of a corridor the agent must still know it.
 
-After Bakker, "Reinforcement learning with long short-term memory" (2001), without its penalties.
+After Bakker, "Reinforcement learning with long short-term memory" (2001).
 """
 
 from typing import Any
@@ -11,16 +11,17 @@ from gymnasium import spaces
 
 CUES, CORRIDOR, JUNCTION = (0, 1), 2, 3  # places in the observation
 UP, DOWN, ON = 0, 1, 2
+BUMP = -0.1  # for a step against a wall; else nothing in the corridor would tell an agent without memory to go on
 
 
 class TMaze(gymnasium.Env[np.ndarray, np.int64]):
     """`corridor` steps lead from the cue to the junction, where the way up or down is chosen; the cue says which.
 
     Observation: one-hot, (4,) float32: cue for up, cue for down, corridor, junction. All steps of the corridor look
-    alike, and the cue is in sight at the start only. Actions: 0 up, 1 down, 2 on; where a wall is, nothing happens.
-    Reward: 1 for the right side at the junction, else 0; either side ends the episode. After 3 * (corridor + 1) steps
-    it is truncated. A stack of k observations still shows the cue at the junction if corridor < k. Best play returns
-    1; without memory the best is .5.
+    alike, and the cue is in sight at the start only. Actions: 0 up, 1 down, 2 on; a wall stops the agent.
+    Reward: 1 for the right side at the junction, 0 for the wrong one, and either ends the episode; -.1 for a step
+    against a wall. After 3 * (corridor + 1) steps it is truncated. A stack of k observations still shows the cue at the
+    junction if corridor < k. Best play returns 1; without memory the best is .5.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own way)
@@ -42,8 +43,9 @@ class TMaze(gymnasium.Env[np.ndarray, np.int64]):
 
     def step(self, action: np.int64):
         self._steps += 1
-        over = bool(self._at == self.corridor and action != ON)
-        reward = float(over and int(action) == self._cue)
+        at_junction = self._at == self.corridor
+        over = bool(at_junction and action != ON)
+        reward = float(int(action) == self._cue) if over else BUMP if at_junction or action != ON else 0.0
         if action == ON:
             self._at = min(self._at + 1, self.corridor)
         return self._seen(), reward, over, not over and self._steps == 3 * (self.corridor + 1), {}

@@ -13,30 +13,25 @@ def test_passes_gymnasiums_checks(env_id):
 
 
 def play(env, policy):
-    """(return, steps, whether it ended rather than ran out of time) of one episode."""
+    """(return, steps) of one episode."""
     state, _ = env.reset()
-    total = steps = 0
-    while True:
-        state, reward, terminated, truncated, _ = env.step(policy(state))
+    total, steps, over = 0.0, 0, False
+    while not over:
+        state, reward, over, truncated, _ = env.step(policy(state))
         total, steps = total + reward, steps + 1
-        if terminated or truncated:
-            assert terminated != truncated
-            return total, steps, terminated
+        assert not truncated
+    return total, steps
 
 
 @pytest.mark.parametrize("length", [1, 5, 16])
-def test_the_way_on_leads_to_the_goal_and_the_other_action_back_to_the_start(length):
+def test_the_way_on_leads_to_the_goal_and_the_other_action_out(length):
     env = Chain(length)
-    assert play(env, lambda state: env.onward[state.argmax()]) == (1, length, True)
-    assert play(env, lambda state: 1 - env.onward[state.argmax()]) == (0, 4 * length, False)
+    assert play(env, lambda state: env.onward[state.argmax()]) == (1, length)
+    assert play(env, lambda state: 1 - env.onward[state.argmax()]) == (0, 1)
     state, _ = env.reset()
     for place in range(length):
         assert state.tolist() == [float(place == at) for at in range(length)]
         state, *_ = env.step(env.onward[place])
-    if length > 1:
-        env.reset()
-        env.step(env.onward[0])
-        assert env.step(1 - env.onward[1])[0].argmax() == 0
 
 
 def test_no_one_action_is_the_way_on_everywhere():
@@ -48,15 +43,14 @@ def test_no_one_action_is_the_way_on_everywhere():
 
 def test_the_lure_pays_at_once_and_less_than_the_goal():
     env = gymnasium.make("lab/DeceptiveChain-v0").unwrapped
-    back = play(env, lambda state: 1 - env.onward[state.argmax()])
-    assert back == (pytest.approx(24 * 0.01), 24, False)
-    assert play(env, lambda state: env.onward[state.argmax()]) == (1, 6, True)
+    assert play(env, lambda state: 1 - env.onward[state.argmax()]) == (0.1, 1)
+    assert play(env, lambda state: env.onward[state.argmax()]) == (1, 6)
 
 
 def test_random_play_seldom_arrives():
-    env, random = Chain(6), np.random.default_rng(0)
-    arrived = np.mean([play(env, lambda _: random.integers(2))[2] for _ in range(4000)])
-    assert arrived == pytest.approx(1.5 * 6 / 2**6, abs=0.025)
+    env, random = Chain(4), np.random.default_rng(0)
+    arrived = np.mean([play(env, lambda _: random.integers(2))[0] for _ in range(4000)])
+    assert arrived == pytest.approx(2**-4, abs=0.015)
 
 
 def test_too_short_is_refused():

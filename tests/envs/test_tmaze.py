@@ -4,7 +4,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import envs
-from envs.tmaze import CORRIDOR, JUNCTION, ON, TMaze
+from envs.tmaze import BUMP, CORRIDOR, JUNCTION, ON, TMaze
 
 
 def test_passes_gymnasiums_checks():
@@ -48,7 +48,12 @@ def test_walls_stop_and_time_runs_out():
     env.reset(seed=0)
     for step in range(12):
         state, reward, over, truncated, _ = env.step(step % 2)  # up and down at the start: walls
-        assert state.argmax() < 2 and reward == 0 and not over and truncated == (step == 11)
+        assert state.argmax() < 2 and reward == BUMP and not over and truncated == (step == 11)
+    env.reset()
+    for _ in range(3):
+        env.step(ON)
+    state, reward, over, *_ = env.step(ON)  # the wall behind the junction
+    assert state.argmax() == JUNCTION and reward == BUMP and not over
 
 
 @pytest.mark.parametrize(("corridor", "shown"), [(3, True), (4, False)])

@@ -13,6 +13,7 @@ import envs  # noqa: F401  (registers the environments)
 from agents import evaluate
 from agents.config import DQNConfig, preset
 from agents.dqn import DQN, Training
+from agents.environments import make_envs
 from agents.replay import Replay
 from lab.errors import InputError
 
@@ -52,15 +53,19 @@ class Learned:
     def agent(self) -> DQN:
         return self.training.agent
 
-    def curve(self, points: int = 40, last: int = 20) -> tuple[np.ndarray, np.ndarray]:
-        """Agent steps (points,), and the mean return of the `last` episodes ended by each (points,).
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        return curve(self.episodes, self.training.config.total_steps)
 
-        NaN before there are so many: the short ones end first.
-        """
-        at = np.linspace(0, self.training.config.total_steps, points + 1)[1:]
-        ended = np.searchsorted(self.episodes[:, 0], at, side="right")
-        returns = self.episodes[:, 1]
-        return at, np.array([returns[n - last : n].mean() if n >= last else np.nan for n in ended])
+
+def curve(episodes: np.ndarray, steps: int, points: int = 40, last: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Agent steps (points,), and the mean return of the `last` episodes ended by each (points,).
+
+    episodes: (n, 2), the agent step at which each ended, and its return. NaN before there are so many: the short ones
+    end first.
+    """
+    at = np.linspace(0, steps, points + 1)[1:]
+    ended = np.searchsorted(episodes[:, 0], at, side="right")
+    return at, np.array([episodes[n - last : n, 1].mean() if n >= last else np.nan for n in ended])
 
 
 def learn(
@@ -83,9 +88,44 @@ def learn(
     return Learned(training, np.array(episodes, float).reshape(-1, 2))
 
 
-def scores(agent: DQN, config: DQNConfig, episodes: int) -> np.ndarray:
-    """Returns (episodes,) of games of their own, by the policy alone (Atari: by the protocol's epsilon)."""
-    return evaluate.evaluate(agent, config, episodes)["return"].to_numpy()
+@dataclass(frozen=True)
+class Games:
+    """Games of a learned policy, without exploration."""
+
+    returns: np.ndarray
+    """(games,)"""
+    value: np.ndarray
+    """(states,) max_a Q(s, a) of every state that a step was taken from, game after game."""
+    earned: np.ndarray
+    """(states,) the discounted return that followed; where time ran out, max_a Q of the last state is its rest."""
+
+
+def games(agent: DQN, config: DQNConfig, number: int, seed: int = 1_000_000) -> Games:
+    """Play `number` whole games side by side, with seeds that no training has."""
+    made = make_envs(config, number)
+    state, _ = made.reset(seed=seed)
+    values, rewards, on = [], [], np.ones(number, bool)
+    last, length = np.zeros(number), np.zeros(number, int)
+    while on.any():
+        with torch.no_grad():
+            q = agent.values(agent.q, torch.from_numpy(state)).numpy()
+        state, reward, terminated, truncated, _ = made.step(q.argmax(axis=1))
+        values.append(q.max(axis=1))
+        rewards.append(np.where(on, reward, 0.0))
+        length += on
+        out = on & truncated & ~terminated
+        if out.any():
+            with torch.no_grad():
+                last[out] = agent.values(agent.q, torch.from_numpy(state)).numpy().max(axis=1)[out]
+        on = on & ~(terminated | truncated)
+    made.close()
+    value, reward = np.stack(values), np.stack(rewards)  # (steps, games)
+    earned = np.zeros_like(reward)
+    for t in reversed(range(len(reward))):
+        following = earned[t + 1] if t + 1 < len(reward) else np.zeros(number)
+        earned[t] = reward[t] + config.gamma * np.where(length == t + 1, last, following)
+    seen = np.arange(len(reward))[:, None] < length
+    return Games(reward.sum(axis=0), value.T[seen.T], earned.T[seen.T])
 
 
 def trained(name: str = "pong") -> tuple[DQN, DQNConfig, int]:
