@@ -148,6 +148,44 @@ class Forecast(Command):
 
 
 @dataclass(kw_only=True)
+class BenchmarkIntervals(Command):
+    """Measure whether prediction intervals cover what they promise, on the held-out end of real series."""
+
+    series: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SERIES ...")] = ()
+    """Named series or CSVs; seven real ones when left out. Gaps are interpolated."""
+    models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
+    """Out of seasonal-naive, linear, cnn, lstm, transformer; all when left out."""
+    origins: int = 40
+    """Horizons at the end held out, of at most half the series."""
+    rows: int = 4000
+    """Rows of each series that are used, the last ones."""
+    max_epochs: int = 30
+    """Most epochs a network trains."""
+    seed: int = 0
+    device: str = "auto"
+    """auto, cpu or cuda."""
+
+    def __call__(self) -> None:
+        check_seed(self.seed)
+        from forecasting import coverage
+        from lab.device import choose, threads
+        from lab.run import Run
+
+        choose(self.device)
+        models = self.models or coverage.DEFAULT_MODELS
+        series = coverage.check(self.series or coverage.DEFAULT_SERIES, models, self.origins, self.rows)
+        with threads(1), Run.open(self.runs, self.name or "benchmark-intervals", settings_of(self)) as run:
+            table = coverage.measure(series, models, self.origins, run, self.seed, self.device, self.max_epochs)
+            means = coverage.summary(table)
+            column = f"{coverage.SCORED:.0%}"
+            run.finish({f"forecast/coverage/{row['model']}-{row['intervals']}": row[column]
+                        for row in means.to_dict(orient="records")})  # fmt: skip
+        title = f"Coverage, mean over {len(series)} series; width and interval score at {coverage.SCORED:.0%}"
+        self.show(title, list(means.columns), means.to_numpy().tolist())
+        self.done({"models": means.to_dict(orient="records"), "rows": table.to_dict(orient="records")}, run.path)
+
+
+@dataclass(kw_only=True)
 class DataList(Shared):
     """List the named series: what they are, how often they are sampled, under which licence."""
 

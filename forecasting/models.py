@@ -20,7 +20,8 @@ class Setting:
     """What a model is made from."""
 
     season: int
-    lookback: int
+    lookback: int | None
+    """None: each forecaster's own choice."""
     max_epochs: int
     seed: int
     device: str
