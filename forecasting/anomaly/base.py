@@ -40,8 +40,8 @@ def tail_quantile(scores: np.ndarray, quantile: float, tail: float = 0.95) -> fl
 def spread(window_scores: np.ndarray, width: int, stride: int, length: int) -> np.ndarray:
     """Scores of windows as scores of samples: the mean over all windows that hold the sample.
 
-    window_scores (windows,) of the windows [i * stride, i * stride + width); gives (length,). Near the ends, where fewer
-    windows reach, the missing ones count as the median one: a mean of few is high by chance more often.
+    window_scores (windows,) of the windows [i * stride, i * stride + width); gives (length,). Near the ends, where
+    fewer windows reach, the missing ones count as the median one: a mean of few is high by chance more often.
     """
     at = np.arange(length)
     full = at // stride - (at - width) // stride  # windows that would hold each sample, if the series had no ends

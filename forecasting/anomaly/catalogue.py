@@ -98,7 +98,7 @@ def _zscore(seed: int, device: str) -> Any:
 DETECTORS: dict[str, Entry] = {
     "ensemble": Entry(_ensemble, "join, patches and interpolation under a gate of contrast"),
     "join": Entry(_join, "distance to the nearest training window, regularised z-normalisation"),
-    "patches": Entry(_patches, "distance of patch embeddings, four untrained CNNs"),
+    "patches": Entry(_patches, "distance of patch embeddings, two untrained CNNs"),
     "patches-trained": Entry(_patches_trained, "the same, one CNN trained self-supervised"),
     "masked": Entry(_masked, "-log p of each window given its surroundings, masked dilated CNN"),
     "forecast": Entry(_forecast, "residual of a ridge forecast"),

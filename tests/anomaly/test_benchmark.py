@@ -161,3 +161,16 @@ def test_wrong_words_are_one_line_and_leave_no_run(words, says, tmp_path, capsys
     complaint = capsys.readouterr().err
     assert says in complaint and complaint.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_figure_names_every_detector_once_and_joins_the_best():
+    from lab.plots_anomaly import hits_against_time
+
+    points = {"join": (0.5, 40), "patches": (2.0, 40), "zscore": (0.01, 11), "ensemble": (3.0, 41), "pca": (0.6, 11)}
+    figure = hits_against_time(points, 42, "ensemble finds most")
+    panel = figure.axes[0]
+    assert sorted(text.get_text().split()[1] for text in panel.texts) == sorted(points)
+    heights = sorted(text.get_position()[1] for text in panel.texts)
+    assert np.diff(heights).min() > 1.0  # no name on another
+    joined = panel.lines[0]
+    assert list(zip(joined.get_xdata(), joined.get_ydata(), strict=True)) == [(0.01, 11), (0.5, 40), (3.0, 41)]
