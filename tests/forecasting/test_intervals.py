@@ -111,6 +111,7 @@ def test_quantiles_nest_in_every_column(forecaster):
 
 
 def test_proba_has_the_quantiles():
+    pytest.importorskip("skpro")
     fitted = RidgeForecaster(lookback=48).fit(web_traffic(days=20), fh=[1, 24])
     quantiles = fitted.predict_quantiles(alpha=[0.1, 0.9]).to_numpy()
     np.testing.assert_allclose(fitted.predict_proba().quantile([0.1, 0.9]).to_numpy(), quantiles, rtol=0.03)
