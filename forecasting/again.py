@@ -24,7 +24,7 @@ class Source:
     settings: dict[str, Any]
     """The options of its command."""
     series: dict[str, Any]
-    """Of the series that its models were fitted to: name, frequency, zone, horizon, interval, known, best."""
+    """Of the series that its models were fitted to: name, frequency, zone, horizon, interval, known; order: best first."""
 
 
 def open_run(path: Path) -> Source:
@@ -37,21 +37,49 @@ def open_run(path: Path) -> Source:
     return Source(path, read_json(path / CONFIG), read_json(file))
 
 
-def check(
-    source: Source, series: pd.Series, known: pd.DataFrame | None, models: Sequence[str] = (), device: str = "auto"
-) -> dict[str, DirectForecaster]:
-    """The forecasters asked for, best first, each moved on to the end of `series`; InputError where that cannot be."""
-    frequency, saved_frequency = getattr(series.index, "freqstr", None), source.series["frequency"]
+def forecast(
+    source: Source, series: pd.Series, known: pd.DataFrame | None, models: Sequence[str] = (),
+    nominal: float | None = None, device: str = "auto",
+) -> page.View:  # fmt: skip
+    """What follows `series`, by the models asked for (all when none is), the best first.
+
+    nominal: share that the intervals are to cover; None takes that of the run. Raises InputError for a series of
+    another frequency or too short, a model that was not saved, and columns known ahead that end too early.
+    """
+    frequency, before = getattr(series.index, "freqstr", None), source.series["frequency"]
     place = series.attrs.get("file", f"series {series.name!r}")
-    if frequency != saved_frequency:
-        raise InputError(f"{place} has a step of {frequency}, the models of {source.path} one of {saved_frequency}")
+    if frequency != before:
+        raise InputError(f"{place} has a step of {frequency}, the models of {source.path} one of {before}")
     found = saved.load(source.path / MODEL_FOLDER, device)
-    best = source.series["best"]
-    names = list(models) or [best, *(name for name in found if name != best)]
-    for name in names:
-        if name not in found and not (name == best and not models):
+    for name in models:
+        if name not in found:
             raise unknown("saved model", name, found, f"(of {source.path}; statistical ones are not saved)")
-    return {name: _moved(found[name], series, known, place) for name in names if name in found}
+    nominal = source.series["interval"] if nominal is None else nominal
+    zone, parts = series.attrs.get("zone"), []
+    for name in source.series["order"]:
+        if name not in found or (models and name not in models):
+            continue
+        forecaster = _moved(found[name], series, known, place)
+        made = forecaster.predict(X=known)
+        bounds = forecaster.predict_interval(X=known, coverage=nominal).to_numpy()
+        parts.append(pd.DataFrame({
+            "model": name, "origin": page.stamps(series.index[-1:], zone)[0], "time": page.stamps(made.index, zone),
+            "forecast": made.to_numpy(), "lower": bounds[:, 0], "upper": bounds[:, 1], "truth": np.nan,
+            "row": np.arange(len(series), len(series) + len(made)),
+        }))  # fmt: skip
+    horizon = source.series["horizon"]
+    note = f"The models of {source.path}, as they were fitted there; its page has their errors."
+    rows = pd.concat(parts, ignore_index=True)
+    return page.View(series, rows, None, horizon, 0, nominal, max(2 * horizon, 48), note)
+
+
+def write(run: Run, view: page.View) -> pd.DataFrame:
+    """forecast.csv (time, model, forecast, lower, upper: what is returned), the figure and the page."""
+    table = view.forecasts[["time", "model", "forecast", "lower", "upper"]]
+    run.table("forecast", table)
+    run.figure("forecast/ahead", page.ahead(view))
+    page.write(run.path / "forecast.html", view)
+    return table
 
 
 def _moved(forecaster: DirectForecaster, series: pd.Series, known: pd.DataFrame | None, place: str) -> DirectForecaster:
@@ -84,30 +112,3 @@ def _steps(index: pd.Index, to: Any) -> int:
     if isinstance(index, pd.PeriodIndex):
         return int(to.ordinal - index[0].ordinal)
     return round((to - index[0]) / (index[1] - index[0]))
-
-
-def forecast(
-    source: Source, series: pd.Series, known: pd.DataFrame | None, run: Run, models: Sequence[str] = (),
-    device: str = "auto",
-) -> pd.DataFrame:  # fmt: skip
-    """Forecast what follows `series`; returns (and writes to `run` as forecast.csv, figure and page) time, model,
-    forecast, lower, upper, the best model first."""
-    horizon, nominal = source.series["horizon"], source.series["interval"]
-    zone = series.attrs.get("zone")
-    parts = []
-    for name, forecaster in check(source, series, known, models, device).items():
-        made = forecaster.predict(X=known)
-        bounds = forecaster.predict_interval(X=known, coverage=nominal).to_numpy()
-        parts.append(pd.DataFrame({
-            "model": name, "origin": page.stamps(series.index[-1:], zone)[0], "time": page.stamps(made.index, zone),
-            "forecast": made.to_numpy(), "lower": bounds[:, 0], "upper": bounds[:, 1], "truth": np.nan,
-            "row": np.arange(len(series), len(series) + len(made)),
-        }))  # fmt: skip
-    rows = pd.concat(parts, ignore_index=True)
-    note = f"The models of {source.path}, as they were fitted there; its page has their errors."
-    view = page.View(series, rows, None, horizon, 0, nominal, max(2 * horizon, 48), note)
-    table = rows[["time", "model", "forecast", "lower", "upper"]]
-    run.table("forecast", table)
-    run.figure("forecast/ahead", page.ahead(view))
-    page.write(run.path / "forecast.html", view)
-    return table

@@ -122,7 +122,7 @@ def compare(
     write(run, series, table, forecasts, settled, horizon, nominal)
     saved.save(run.path / MODEL_FOLDER, {n: f for n, f in fitted.items() if isinstance(f, DirectForecaster)})
     write_json(run.path / MODEL_FOLDER / SERIES_FILE, {
-        "name": str(series.name), "horizon": horizon, "interval": nominal, "best": str(best(table)["model"]),
+        "name": str(series.name), "horizon": horizon, "interval": nominal, "order": page.order(table),
         "zone": series.attrs.get("zone"), "known": [] if known is None else list(known.columns),
         "frequency": getattr(series.index, "freqstr", None),
     })  # fmt: skip

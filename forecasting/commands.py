@@ -42,8 +42,8 @@ class Forecast(Command):
     """Whose clocks the times are read from, such as Europe/Berlin, where they carry no offset and clocks change."""
     known: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN ...")] = ()
     """Columns known ahead (holidays, weather forecasts, prices); the file has rows for the horizon, target empty."""
-    horizon: int = 24
-    """Steps to forecast."""
+    horizon: int | None = None
+    """Steps to forecast; 24 when left out."""
     lookback: int | None = None
     """Steps that a forecast looks back; chosen from the season and the length when left out."""
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
@@ -52,8 +52,8 @@ class Forecast(Command):
     """Out of weekly-naive, linear, cnn, lstm, transformer, with statsmodels theta, ets; seasonal-naive always joins."""
     backtest: int | None = None
     """Horizons at the end held out, one after the other; up to seven when left out."""
-    interval: float = 0.9
-    """Share of the values that the intervals are to cover."""
+    interval: float | None = None
+    """Share of the values that the intervals are to cover; 0.9 when left out."""
     intervals: Literal["conformal", "quantile", "dropout"] = "conformal"
     """Where the networks' intervals come from: errors on held-out windows, quantile heads, or Monte Carlo dropout."""
     load: Path | None = None
@@ -81,6 +81,8 @@ class Forecast(Command):
 
         benchmark.check_models(self.models or benchmark.DEFAULT)
         choose(self.device)
+        self.horizon = 24 if self.horizon is None else self.horizon
+        self.interval = 0.9 if self.interval is None else self.interval
         series, known = self._read()
         name = self.name or slug(f"forecast-{Path(self.series).name.split('.')[0]}")
         settings = benchmark.settle(
@@ -116,17 +118,21 @@ class Forecast(Command):
         for option in ("target", "time", "time_format", "timezone"):
             setattr(self, option, getattr(self, option) or source.settings.get(option, ""))
         self.known = tuple(source.series["known"])
+        steps = source.series["horizon"]
+        if self.horizon not in (None, steps):
+            raise InputError(f"the models of {path} forecast {steps} steps, not {self.horizon}; leave --horizon out")
+        if self.interval is not None and not 0 < self.interval < 1:
+            raise InputError(f"interval {self.interval} is no share of the values; give one between 0 and 1")
         series, known = self._read()
-        name = self.name or f"{path.name}-again"
-        again.check(source, series, known, self.models, self.device)
+        view = again.forecast(source, series, known, self.models, self.interval, self.device)
         from lab.run import Run
 
-        with Run.open(self.runs, name, settings_of(self)) as run:
-            table = again.forecast(source, series, known, run, self.models, self.device)
+        with Run.open(self.runs, self.name or f"{path.name}-again", settings_of(self)) as run:
+            table = again.write(run, view)
             run.finish({})
-        best = str(table["model"].iloc[0])
+        best = view.models[0]
         shown = table[table["model"] == best]
-        title = f"{self.series}: {series.name}, {source.series['horizon']} steps by {best} of {path}"
+        title = f"{self.series}: {series.name}, {steps} steps by {best} of {path}"
         self.show(title, list(shown.columns), shown.to_numpy().tolist())
         self.done({"forecasts": table.to_dict(orient="records"), "best": best}, run.path)
 

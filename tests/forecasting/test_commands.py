@@ -97,6 +97,8 @@ def test_again_on_the_same_rows_is_the_same_forecast(tmp_path, fitted, runs, cap
     before = pd.read_csv(fitted / "forecast.csv")
     assert list(made["model"].unique()) == list(before["model"].unique())
     pd.testing.assert_frame_equal(made, before)
+    narrow = again(tmp_path / "first.csv", fitted, runs, capsys, interval=0.5)
+    assert (narrow["upper"] - narrow["lower"] < made["upper"] - made["lower"]).all()
     assert {"forecast.csv", "forecast.html", "figures"} <= {f.name for f in (runs / "forecast-first-again").iterdir()}
 
 
@@ -136,6 +138,10 @@ def test_again_refused(tmp_path, fitted, runs, capsys):
         again(tmp_path / "first.csv", fitted, runs, capsys, models=("cnn",))
     with pytest.raises(InputError, match="is no run of lab forecast with saved models"):
         again(tmp_path / "first.csv", tmp_path, runs, capsys)
+    with pytest.raises(InputError, match="forecast-first forecast 12 steps, not 24; leave --horizon out"):
+        again(tmp_path / "first.csv", fitted, runs, capsys, horizon=24)
+    with pytest.raises(InputError, match="interval 90 is no share"):
+        again(tmp_path / "first.csv", fitted, runs, capsys, interval=90)
     assert [path.name for path in runs.iterdir()] == ["forecast-first"]  # nothing half-made stays
 
 
@@ -159,6 +165,9 @@ def test_known_columns_of_a_csv(tmp_path, runs, capsys):
     assert said["models"][1]["MASE"] < 0.7 * blind
     made = again(path, Path(said["result"]), runs, capsys)
     pd.testing.assert_frame_equal(made, pd.read_csv(Path(said["result"]) / "forecast.csv"))
+    with pytest.raises(InputError, match="X has no row for 2024-01-30 07:00:00, which is forecast"):
+        ends = write(tmp_path / "ends.csv", rows.iloc[: 24 * 29 + 7], sale=sale[: 24 * 29 + 7].astype(int))
+        again(ends, Path(said["result"]), runs, capsys)
     short = write(tmp_path / "short.csv", rows.iloc[: 24 * 29 + 7], sale=sale[: 24 * 29 + 7].astype(int))
     with pytest.raises(InputError, match=r"'sale' must be known for 24 rows after the last value, and 7 are there; add "
                        r"rows with 'views' left empty, or give --horizon 7 or less"):  # fmt: skip

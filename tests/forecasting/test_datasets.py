@@ -204,4 +204,4 @@ def test_list(tmp_path, monkeypatch, capsys):
     DataList()()
     assert capsys.readouterr().out.splitlines()[-1] == f"Result: {tmp_path / 'cache'}"
     assert not hasattr(DataList(), "runs")  # it writes no run
-    assert datasets.entry("airline").embedded and Forecast(series="airline").horizon == 24
+    assert datasets.entry("airline").embedded and Forecast(series="airline").horizon is None
