@@ -10,7 +10,7 @@ from lab.plots import BLUE, DARK_GREY, GREY, LIGHT_GREY, canvas, label
 
 
 def hits_against_time(points: Mapping[str, tuple[float, int]], count: int, title: str) -> Figure:
-    """Detectors as dots: median seconds a series (logarithmic) against hits out of `count` series.
+    """Detectors as dots: median CPU seconds a series (logarithmic) against hits out of `count` series.
 
     points: name -> (seconds, hits). Those that nothing quicker beats are blue and joined.
     """
@@ -47,5 +47,5 @@ def hits_against_time(points: Mapping[str, tuple[float, int]], count: int, title
             fontweight="bold" if name in front else "normal", color=BLUE if name in front else DARK_GREY,
         )  # fmt: skip
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    label(panel, title, "seconds a series, to fit and to score (median)", f"hits, of {count} series")
+    label(panel, title, "CPU seconds a series, to fit and to score (median)", f"hits, of {count} series")
     return figure

@@ -124,7 +124,7 @@ class ScoreDetector(BaseDetector):
         self.window_ = self._window(len(self.train_))
         cut = int((1 - HELD_OUT) * len(self.train_))
         self._learn(self.train_[:cut])
-        self.normal_scores_ = self._score(self.train_)[cut:]
+        self.normal_scores_ = self._normal_scores(cut)
         self.threshold_ = tail_quantile(self.normal_scores_, self.quantile)
         if self._refit:
             self._learn(self.train_)
@@ -171,6 +171,10 @@ class ScoreDetector(BaseDetector):
             raise InputError(f"quantile is {self.quantile}; give one from 0.5 to below 1, such as 0.9999")
         if self.contamination is not None and not 0 <= self.contamination <= 0.2:
             raise InputError(f"contamination is {self.contamination}; give a share from 0 to 0.2")
+
+    def _normal_scores(self, cut: int) -> np.ndarray:
+        """Scores of the steps of the training part from `cut` on, which are not learned from yet."""
+        return self._score(self.train_[max(0, cut - self.window_) :])[-(len(self.train_) - cut) :]
 
     def _learn(self, steps: np.ndarray) -> None:
         """Learn what is normal from steps (m,); may be called twice."""

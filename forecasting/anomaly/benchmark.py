@@ -52,8 +52,8 @@ def measure(cases: Sequence[Labelled], names: Sequence[str], run: Run, seed: int
     """One row for each series and detector; rows that `run` already has from the same setting are kept.
 
     Columns: series, half, samples, train_end, period (estimated from the training part), detector, hit, position (of
-    the highest score), vus_pr, seconds (to fit and to score), note (why a detector refused the series: counted as a
-    miss and a VUS-PR of 0), setting.
+    the highest score), vus_pr, seconds (to fit and to score), cpu_seconds (the same, whatever else the machine did),
+    note (why a detector refused the series: counted as a miss and a VUS-PR of 0), setting.
     """
     folder = run.path / "series"
     folder.mkdir(exist_ok=True)
@@ -79,7 +79,8 @@ def measure(cases: Sequence[Labelled], names: Sequence[str], run: Run, seed: int
                 rows[case.name, name] = row
                 advance(1, f"{name}, {case.name[:24]}")
     columns = [
-        "series", "half", "samples", "train_end", "period", "detector", "hit", "position", "vus_pr", "seconds", "note",
+        "series", "half", "samples", "train_end", "period", "detector", "hit", "position", "vus_pr", "seconds",
+        "cpu_seconds", "note",
         "setting",
     ]  # fmt: skip
     return pd.DataFrame([rows[case.name, name] for case in cases for name in names], columns=columns)
@@ -104,13 +105,13 @@ def judge(case: Labelled, values: np.ndarray, detector: Any) -> dict[str, Any]:
         "series": case.name, "half": case.half, "samples": len(values), "train_end": cut, "period": found or 0,
         "hit": False, "position": -1, "vus_pr": 0.0, "note": "",
     }  # fmt: skip
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     try:
         detector.fit(values[:cut])
         scores = detector.transform_scores(values)["scores"].to_numpy()
     except InputError as refusal:
-        return row | {"seconds": time.perf_counter() - began, "note": str(refusal)}
-    row["seconds"] = time.perf_counter() - began
+        return row | {"note": str(refusal), **_spent(began, used)}
+    row |= _spent(began, used)
     row["position"] = at = cut + int(scores[cut:].argmax())
     row["hit"] = any(ucr_hit(at, each) if case.slack else each[0] <= at < each[1] for each in case.anomalies)
     labels = flags(case.anomalies, len(values))[cut:]
@@ -118,8 +119,12 @@ def judge(case: Labelled, values: np.ndarray, detector: Any) -> dict[str, Any]:
     return row
 
 
+def _spent(began: float, used: float) -> dict[str, float]:
+    return {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
+
+
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a detector, most hits first: hits and mean VUS-PR of each half and of all, seconds a series."""
+    """One row a detector, most hits first: hits and mean VUS-PR of each half and of all, CPU seconds a series."""
     table = []
     for name, own in rows.groupby("detector", sort=False):
         line: dict[str, Any] = {"detector": name}
@@ -129,7 +134,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         )
         line |= {f"hits, {half}": f"{int(part['hit'].sum())}/{len(part)}" for half, part in parts.items()}
         line |= {f"VUS-PR, {half}": float(part["vus_pr"].mean()) for half, part in parts.items()}
-        line |= {"seconds, median": float(own["seconds"].median()), "seconds, most": float(own["seconds"].max())}
+        line |= {
+            "CPU s, median": float(own["cpu_seconds"].median()),
+            "CPU s, most": float(own["cpu_seconds"].max()),
+        }
         table.append((int(own["hit"].sum()), float(own["vus_pr"].mean()), line))
     return pd.DataFrame([line for _, _, line in sorted(table, key=lambda each: each[:2], reverse=True)])
 
@@ -150,7 +158,7 @@ def report(rows: pd.DataFrame, table: pd.DataFrame, which: str, run: Run) -> Non
     run.table("detectors", table)
     count = rows["series"].nunique()
     points = {
-        str(name): (float(own["seconds"].median()), int(own["hit"].sum())) for name, own in rows.groupby("detector")
+        str(name): (float(own["cpu_seconds"].median()), int(own["hit"].sum())) for name, own in rows.groupby("detector")
     }
     found = {f"anomaly/hits/{name}": float(hits) for name, (_, hits) in points.items()}
     best = max(points, key=lambda name: points[name][1])

@@ -143,6 +143,9 @@ class MatrixProfileDetector(ScoreDetector):
     def _learn(self, steps: np.ndarray) -> None:
         pass
 
+    def _normal_scores(self, cut: int) -> np.ndarray:
+        return self._score(self.train_)[cut:]  # its neighbours are looked for in the whole
+
     def _score(self, steps: np.ndarray) -> np.ndarray:
         import stumpy
 

@@ -159,7 +159,7 @@ class PatchDetector(ScoreDetector):
         super().__init__()
 
     def _stride(self) -> int:
-        return max(1, self.window_ // 32)
+        return max(1, self.window_ // 16)
 
     def _patches(self, steps: np.ndarray) -> np.ndarray:
         return regularised(steps, self.window_)[:: self._stride()]

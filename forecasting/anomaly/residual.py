@@ -60,6 +60,9 @@ class ForecastResidualDetector(ScoreDetector):
         self.direct_ = isinstance(self.forecaster_, DirectForecaster)
         self.learned_ = len(steps)
 
+    def _normal_scores(self, cut: int) -> np.ndarray:
+        return self._score(self.train_[cut:])  # right behind what was learned, where the first forecast starts from
+
     def _score(self, steps: np.ndarray) -> np.ndarray:
         errors = self._direct(steps) if self.direct_ else self._moving(steps)
         return spread(errors, self.horizon_, 1 if self.direct_ else self.horizon_, len(steps))
