@@ -24,7 +24,7 @@ class Source:
     settings: dict[str, Any]
     """The options of its command."""
     series: dict[str, Any]
-    """Of the series that its models were fitted to: name, frequency, zone, horizon, interval, known; order: best first."""
+    """Of what its models were fitted to: name, frequency, zone, horizon, interval, known; order: best model first."""
 
 
 def open_run(path: Path) -> Source:
