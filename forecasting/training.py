@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 Report = Callable[[int, dict[str, float]], None]
 Measure = Callable[[Tensor, Tensor], Tensor]  # (forecast, truth) -> one number
+Forecast = Callable[[Tensor], Tensor]  # (windows, lookback, channels) -> (windows, horizon, channels)
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # ridge penalties tried, in units of the mean squared input
 
@@ -90,6 +92,11 @@ def absolute(forecast: Tensor, truth: Tensor) -> Tensor:
     return (forecast - truth).abs().mean()
 
 
+def squared(forecast: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error."""
+    return (forecast - truth).square().mean()
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a network is fitted."""
@@ -104,7 +111,11 @@ class Plan:
     batch: int = 32
     """Windows a gradient step, drawn at random, each of one channel."""
     learning_rate: float = 2e-3
-    """Of AdamW at the start; it falls to nought along a cosine over max_epochs."""
+    """Of AdamW, at its highest; it falls to nought along a cosine over max_epochs."""
+    warm_up: float = 0.0
+    """Share of all steps in which the learning rate rises from a 25th (one cycle; Smith and Topin, 2019)."""
+    averaging: float = 0.0
+    """Decay of a running mean of the weights, a step; above 0, that mean is what is validated and kept."""
     weight_decay: float = 1e-2
     validation: float = 0.2
     """Share of the windows, the last ones, that early stopping watches."""
@@ -113,12 +124,14 @@ class Plan:
 def fit(
     network: nn.Module, values: Tensor, lookback: int, horizon: int, plan: Plan, generator: torch.Generator,
     report: Report | None = None, measure: Measure = absolute, starts: tuple[Tensor, Tensor] | None = None,
+    loss: Measure | None = None,
 ) -> list[dict[str, float]]:  # fmt: skip
     """Train `network` in place on windows of `values` (time, channels), leaving it with its best weights, in eval mode.
 
-    `measure` is both loss and validation error; the mean absolute error is what MASE scores. `generator` (on the CPU)
-    draws the windows. starts: the first steps of the windows (to train on, to validate on), where they are not those
-    that `split` finds: `values` may be several series, one behind the other, and no window lies across two of them.
+    `measure` is the validation error and, unless another `loss` is given, the loss; the mean absolute error is what
+    MASE scores. `generator` (on the CPU) draws the windows. starts: the first steps of the windows (to train on, to
+    validate on), where they are not those that `split` finds: `values` may be several series, one behind the other,
+    and no window lies across two of them.
     Returns one dict an epoch: "train_loss" and, where there is a validation part, "validation_loss".
     """
     view = windows(values, lookback, horizon)
@@ -128,42 +141,67 @@ def fit(
     training, held_out = starts
     channels = values.shape[1]
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, plan.steps_per_epoch * plan.max_epochs)
+    schedule = _schedule(plan, optimiser)
+    mean = _running_mean(network, plan.averaging)
+    kept = mean.module if mean else network
+    loss = loss or measure
     history: list[dict[str, float]] = []
     has_validation = len(held_out) > 0
     best, best_weights, best_epoch = np.inf, None, -1
     if has_validation:  # the untrained network is a forecast too (the last value, or the linear skip)
-        best = error(network, view, lookback, held_out, measure)
-        best_weights = copy.deepcopy(network.state_dict())
+        best = error(kept, view, lookback, held_out, measure)
+        best_weights = copy.deepcopy(kept.state_dict())
     for epoch in range(plan.max_epochs):
         network.train()
         losses = []
         for chosen in torch.randint(len(training) * channels, (plan.steps_per_epoch, plan.batch), generator=generator):
-            rows = view[training[chosen // channels], :, chosen % channels].unsqueeze(
-                2
-            )  # (batch, lookback + horizon, 1)
-            loss = measure(network(rows[:, :lookback]), rows[:, lookback:])
+            rows = view[training[chosen // channels], :, chosen % channels]  # (batch, lookback + horizon)
+            rows = rows.unsqueeze(2)
+            missed = loss(network(rows[:, :lookback]), rows[:, lookback:])
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            missed.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            losses.append(loss.detach())
+            if mean:
+                mean.update_parameters(network)
+            losses.append(missed.detach())
         entry = {"train_loss": float(torch.stack(losses).mean())}
         if has_validation:
-            entry["validation_loss"] = error(network, view, lookback, held_out, measure)
+            entry["validation_loss"] = error(kept, view, lookback, held_out, measure)
             if entry["validation_loss"] < best:
                 best, best_epoch = entry["validation_loss"], epoch
-                best_weights = copy.deepcopy(network.state_dict())
+                best_weights = copy.deepcopy(kept.state_dict())
         history.append(entry)
         if report:
             report(epoch, entry)
         if has_validation and epoch - best_epoch >= plan.patience:
             break
-    if best_weights is not None:
-        network.load_state_dict(best_weights)
+    network.load_state_dict(best_weights if best_weights is not None else kept.state_dict())
     network.eval()
     return history
+
+
+def _schedule(plan: Plan, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    steps = plan.steps_per_epoch * plan.max_epochs
+    if not plan.warm_up:
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    return torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=steps, pct_start=plan.warm_up)
+
+
+def _running_mean(network: nn.Module, decay: float) -> AveragedModel | None:
+    if not decay:
+        return None
+
+    def average(mean: list[Tensor], now: list[Tensor], updates: Tensor | int) -> None:
+        k = min(decay, (1 + int(updates)) / (10 + int(updates)))  # young means forget faster
+        for old, new in zip(mean, now, strict=True):
+            if old.dtype.is_floating_point:
+                old.lerp_(new, 1 - k)
+            else:
+                old.copy_(new)
+
+    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from typing import Any
 from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
 from forecasting.anomaly.commands import BenchmarkDetectors, Detect, Explain
 from forecasting.commands import DataFetch, DataList, Forecast
+from forecasting.ltsf_commands import BenchmarkForecasters
 from lab.command import Command
 from lab.commands import Board, Compare, List, Report
 from lab.errors import InputError, Notice, unknown
@@ -59,7 +60,7 @@ COMMANDS: dict[str, Any] = {
     "compare": CompareRuns,
     "report": Report,
     "board": Board,
-    "benchmark": {"detectors": BenchmarkDetectors},
+    "benchmark": {"detectors": BenchmarkDetectors, "forecasters": BenchmarkForecasters},
     "speed": {"agents": SpeedAgents},
     "data": {"list": DataList, "fetch": DataFetch},
 }

@@ -1,0 +1,232 @@
+"""What the LTSF benchmark compares: families of networks, each with one fixed setting for all data, and their members.
+
+A family's forecast is the mean of its members: every lookback, with and without the linear skip branch. Nothing about
+it is chosen by the data; which subset of members validates best is reported beside it ("chosen"), as is every member,
+so that what averaging and the skip contribute can be read off (the ablation).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from forecasting import ltsf, training
+from forecasting.networks.cnn import CNN
+from forecasting.networks.cnn_lstm import CNNLSTM
+from forecasting.networks.linear import DLinear, NLinear
+from forecasting.networks.lstm import LSTM
+from forecasting.networks.norm import Reversible
+from forecasting.networks.plain import PlainLSTM, PlainTransformer
+from forecasting.networks.transformer import Transformer
+from lab.errors import InputError
+
+LOOKBACKS = (336, 720)
+VALIDATED = 8  # every eighth window of the validation part stands for all: neighbours share all but one step
+STRENGTHS = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0)  # ridge penalties, in units of the mean squared input
+
+_PLAN = training.Plan(
+    max_epochs=8, steps_per_epoch=64, patience=8, batch=128, learning_rate=1e-3, warm_up=0.3, averaging=0.99
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of network with its settings: the same for every series, horizon and lookback."""
+
+    network: Callable[..., nn.Module]
+    dropout: float
+    learning_rate: float = 3e-3
+    loss: training.Measure = training.absolute
+    patches: tuple[int, int] = (16, 24)
+    """Steps a patch for lookbacks up to 336 and beyond."""
+    lookbacks: tuple[int, ...] = LOOKBACKS
+    skips: tuple[bool, ...] = (True, False)
+    """Whether members start from the closed-form ridge forecast, which then stays frozen."""
+    reversible: bool = True
+
+
+FAMILIES = {
+    "cnn": Family(CNN, 0.5),
+    "lstm": Family(LSTM, 0.5, patches=(48, 48)),
+    "transformer": Family(Transformer, 0.3),
+    "cnn-lstm": Family(CNNLSTM, 0.5, patches=(48, 48)),
+    "dlinear": Family(DLinear, 0.0, 1e-3, loss=training.squared, patches=(25, 25), skips=(False,), reversible=False),
+    "nlinear": Family(NLinear, 0.0, 1e-3, loss=training.squared, skips=(False,), reversible=False),
+    "plain-lstm": Family(PlainLSTM, 0.1, 1e-3, lookbacks=(96,), skips=(False,), reversible=False),
+    "plain-transformer": Family(PlainTransformer, 0.1, 1e-3, lookbacks=(96,), skips=(False,), reversible=False),
+}
+MAIN = ("cnn", "lstm", "transformer")
+"""The families that "combined" is the mean of."""
+
+
+class Member(NamedTuple):
+    """Forecasts of one fitted model, (windows, horizon, channels) each."""
+
+    lookbacks: tuple[int, ...]
+    skip: bool
+    validation: Tensor
+    test: Tensor
+    seconds: float
+
+
+class Score(NamedTuple):
+    """A row of the benchmark's table."""
+
+    model: str
+    lookback: str
+    validation_mse: float
+    mse: float
+    mae: float
+    seconds: float
+
+
+class Task:
+    """One series, horizon and seed: fits members and scores means of them."""
+
+    def __init__(self, series: ltsf.Series, horizon: int, seed: int, device: torch.device):
+        self.series, self.horizon, self.seed, self.device = series, horizon, seed, device
+        last = ltsf.windows(series, 1, horizon)  # truths do not depend on the lookback
+        self.truth = last.view[last.test][:, 1:]
+        self.held_out = last.view[last.validation][::VALIDATED, 1:]
+        self._skips: dict[int, Tensor] = {}
+
+    def score(self, model: str, members: list[Member]) -> Score:
+        """Errors of the mean of `members`; seconds are those of all their fits and forecasts."""
+        validation = sum(member.validation for member in members) / len(members)
+        test = sum(member.test for member in members) / len(members)
+        lookbacks = "+".join(map(str, sorted({lookback for member in members for lookback in member.lookbacks})))
+        mse, mae = ltsf.errors(test, self.truth)
+        held_out, _ = ltsf.errors(validation, self.held_out)
+        return Score(model, lookbacks, held_out, mse, mae, sum(member.seconds for member in members))
+
+    def lookbacks(self, wanted: tuple[int, ...]) -> list[int]:
+        """Those that leave windows to train on. Raises InputError if none does."""
+        most = self.series.borders[0] - self.horizon
+        found = [lookback for lookback in wanted if lookback <= most]
+        if not found:
+            raise InputError(
+                f"{self.series.name}: {self.series.borders[0]} rows to train on are too few for lookback "
+                f"{min(wanted)} + horizon {self.horizon}; give a longer file or a shorter horizon"
+            )
+        return found
+
+    def naive(self) -> Member:
+        """The last season again and again."""
+        season = self.series.season
+        repeat = torch.arange(self.horizon) % season
+        return self._member(season, False, lambda x: x[:, repeat], 0.0)
+
+    def ridge(self, lookback: int) -> Member:
+        """The closed-form linear forecast; the strength of its penalty is the one that validates best."""
+        began = time.perf_counter()
+        self._skips[lookback] = weights = self._weights(lookback)
+        return self._member(lookback, True, lambda x: linear(weights, x), time.perf_counter() - began)
+
+    def fit(self, family: Family, lookback: int, skip: bool) -> Member:
+        """Train a network of `family` on the training part, watching the validation part."""
+        began = time.perf_counter()
+        windows = ltsf.windows(self.series, lookback, self.horizon)
+        if skip and lookback not in self._skips:
+            self._skips[lookback] = self._weights(lookback)
+        torch.manual_seed(self.seed)
+        core = family.network(lookback, self.horizon, family.patches[lookback > 336], dropout=family.dropout)
+        network = Reversible(core, self._skips[lookback] if skip else None) if family.reversible else core
+        network = network.to(self.device)
+        # a quarter of a million of a long series' windows, half as many of a short one's: more are waste
+        long = len(windows.training) > 20_000
+        plan = replace(_PLAN, learning_rate=family.learning_rate, steps_per_epoch=128 if long else 64)
+        training.fit(
+            network, self.series.values.to(self.device), lookback, self.horizon, plan,
+            torch.Generator().manual_seed(self.seed), measure=training.squared, loss=family.loss,
+            starts=(windows.training, windows.validation[::VALIDATED]),
+        )  # fmt: skip
+        return self._member(lookback, skip, lambda x: network(x.to(self.device)).cpu(), time.perf_counter() - began)
+
+    def _member(self, lookback: int, skip: bool, forecast: training.Forecast, seconds: float) -> Member:
+        began = time.perf_counter()
+        windows = ltsf.windows(self.series, lookback, self.horizon)
+        validation, test = (
+            ltsf.predict(forecast, windows, chosen, lookback)
+            for chosen in (windows.validation[::VALIDATED], windows.test)
+        )
+        return Member((lookback,), skip, validation, test, seconds + time.perf_counter() - began)
+
+    def _weights(self, lookback: int) -> Tensor:
+        """Ridge weights (horizon, lookback), fitted to the training part."""
+        windows = ltsf.windows(self.series, lookback, self.horizon)
+        gram = torch.zeros(lookback, lookback, dtype=torch.float64)
+        cross = torch.zeros(lookback, self.horizon, dtype=torch.float64)
+        for part in windows.training.split(1024):
+            rows = windows.view[part].transpose(1, 2).flatten(0, 1)  # (windows * channels, lookback + horizon)
+            rows = rows - rows[:, lookback - 1 : lookback]
+            x, y = rows[:, :lookback], rows[:, lookback:]
+            gram += x.T @ x
+            cross += x.T @ y
+        unit = gram.diagonal().mean()
+        eye = torch.eye(lookback, dtype=torch.float64)
+
+        def error(weights: Tensor) -> float:
+            chosen = windows.validation[::VALIDATED]
+            made = ltsf.predict(lambda x: linear(weights, x), windows, chosen, lookback)
+            return ltsf.errors(made, self.held_out)[0]
+
+        candidates = (torch.linalg.solve(gram + strength * unit * eye, cross).T.float() for strength in STRENGTHS)
+        return min(candidates, key=error)
+
+
+def linear(weights: Tensor, x: Tensor) -> Tensor:
+    """weights (horizon, lookback) on windows (n, lookback, channels) minus their last value: (n, horizon, channels)."""
+    last = x[:, -1:]
+    return torch.einsum("blc,hl->bhc", x - last, weights) + last
+
+
+def scores(task: Task, names: tuple[str, ...]) -> Iterator[Score]:
+    """Every row of one task: the naive floor, the ridge, each family with its members, and the families combined."""
+    yield task.score("seasonal-naive", [task.naive()])
+    ridges = [task.ridge(lookback) for lookback in task.lookbacks(LOOKBACKS)]
+    for member in ridges:
+        yield task.score("ridge, one lookback", [member])
+    yield task.score("ridge", ridges)
+    means: dict[str, Member] = {}
+    for name in names:
+        family = FAMILIES[name]
+        members = []
+        for lookback, skip in product(task.lookbacks(family.lookbacks), family.skips):
+            members.append(task.fit(family, lookback, skip))
+            if len(family.skips) * len(family.lookbacks) > 1:
+                yield task.score(f"{name}, {'skip' if skip else 'no skip'}", members[-1:])
+        yield task.score(name, members)
+        subsets = _subsets(members)
+        if len(subsets) > 1:
+            chosen = min((task.score(f"{name}, chosen", subset) for subset in subsets), key=lambda s: s.validation_mse)
+            yield chosen
+        means[name] = _mean(members)
+        del members
+    if all(name in means for name in MAIN):
+        main = [means[name] for name in MAIN]
+        yield task.score("combined", main)
+        yield task.score("combined + ridge", [*main, _mean(ridges)])
+
+
+def _subsets(members: list[Member]) -> list[list[Member]]:
+    """Members of one lookback or all, with skip, without or both."""
+    lookbacks = sorted({member.lookbacks for member in members})
+    kinds = sorted({member.skip for member in members})
+    groups = product(_some(lookbacks), _some(kinds))
+    return [[member for member in members if member.lookbacks in ls and member.skip in ks] for ls, ks in groups]
+
+
+def _some(values: list[Any]) -> list[tuple[Any, ...]]:
+    """Each value alone, and all together: [1, 2] -> [(1,), (2,), (1, 2)]."""
+    return [(value,) for value in values] + ([tuple(values)] if len(values) > 1 else [])
+
+
+def _mean(members: list[Member]) -> Member:
+    validation = sum(member.validation for member in members) / len(members)
+    test = sum(member.test for member in members) / len(members)
+    lookbacks = {lookback for member in members for lookback in member.lookbacks}
+    return Member(tuple(sorted(lookbacks)), False, validation, test, sum(member.seconds for member in members))

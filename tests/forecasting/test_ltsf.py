@@ -1,0 +1,200 @@
+"""The LTSF protocol: borders, scaling by the training part alone, no window dropped, nothing of the future used."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from forecasting import families, ltsf, ltsf_benchmark, training
+from lab.errors import InputError
+from lab.plots_ltsf import against_ridge, means
+
+CPU = torch.device("cpu")
+
+
+def table(rows=600, seed=0):
+    random, hours = np.random.default_rng(seed), np.arange(rows)
+    return pd.DataFrame({
+        "date": pd.date_range("2024-01-01", periods=rows, freq="h"),
+        "load": np.sin(hours * 2 * np.pi / 24) + 0.1 * random.normal(size=rows),
+        "drift": random.normal(size=rows).cumsum(),
+    })  # fmt: skip
+
+
+@pytest.fixture
+def series(tmp_path):
+    def make(frame=None, shares=(0.7, 0.1, 0.2)):
+        path = tmp_path / "series.csv"
+        (table() if frame is None else frame).to_csv(path, index=False)
+        return ltsf.load(str(path), shares)
+
+    return make
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Small members: lookbacks 24 and 48, a handful of steps."""
+    plan = training.Plan(max_epochs=2, steps_per_epoch=3, patience=2, batch=16, warm_up=0.3, averaging=0.9)
+    monkeypatch.setattr(families, "_PLAN", plan)
+    monkeypatch.setattr(families, "LOOKBACKS", (24, 48))
+    small = {
+        name: families.Family(family.network, family.dropout, patches=(9, 9), lookbacks=(24, 48), skips=family.skips)
+        for name, family in families.FAMILIES.items()
+    }
+    monkeypatch.setattr(families, "FAMILIES", small)
+
+
+def test_the_scaler_sees_the_training_part_alone(series):
+    frame = table()
+    before = series(frame)
+    frame.loc[420:, ["load", "drift"]] *= 100  # all that comes after the training part
+    after = series(frame)
+    assert before.borders == (420, 480, 600)
+    assert torch.equal(before.values[:420], after.values[:420])
+    assert torch.allclose(before.values[:420].mean(0), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(before.values[:420].std(0, correction=0), torch.ones(2), atol=1e-5)
+
+
+def test_every_forecast_lies_in_its_part_and_none_is_left_out(series):
+    lookback, horizon = 30, 12
+    windows = ltsf.windows(series(), lookback, horizon)
+    for chosen, (first, end) in zip(windows[1:], ((lookback, 420), (420, 480), (480, 600)), strict=True):
+        targets = chosen + lookback  # first step that a window forecasts
+        assert targets[0] == first and targets[-1] + horizon == end
+        assert len(chosen) == end - first - horizon + 1
+    made = ltsf.predict(lambda x: x[:, -horizon:], windows, windows.test, lookback, batch=7)  # 109 = 15 * 7 + 4
+    assert len(made) == len(windows.test) == 109
+
+
+def test_the_last_incomplete_batch_counts():
+    truth = torch.zeros(515, 2, 1)  # the errors are summed 512 windows at a time
+    forecast = truth.clone()
+    forecast[-1] = 3.0
+    assert ltsf.errors(forecast, truth) == (pytest.approx(9 / 515), pytest.approx(3 / 515))
+
+
+def test_what_comes_later_cannot_change_a_forecast(series, quick):
+    frame, horizon = table(), 12
+    last = {}
+    for change in (0.0, 50.0):
+        frame.loc[560:, ["load", "drift"]] += change
+        task = families.Task(series(frame), horizon, seed=0, device=CPU)
+        member = task.fit(families.FAMILIES["cnn"], 24, skip=True)
+        known = 560 - 480 + 1  # forecasts whose lookback ends before row 560
+        last[change] = member.test[:known]
+        assert task.truth[-1].abs().max() > change  # the truth did change
+    assert torch.equal(last[0.0], last[50.0])
+
+
+def test_ridge_weights_are_the_normal_equations(series):
+    task = families.Task(series(), 6, seed=0, device=CPU)
+    weights = task._weights(12)
+    windows = ltsf.windows(task.series, 12, 6)
+    rows = windows.view[windows.training].transpose(1, 2).flatten(0, 1).double()
+    rows = rows - rows[:, 11:12]
+    x, y = rows[:, :12], rows[:, 12:]
+    gram = x.T @ x
+    fits = [
+        torch.linalg.solve(gram + s * gram.diagonal().mean() * torch.eye(12, dtype=torch.float64), x.T @ y).T
+        for s in families.STRENGTHS
+    ]
+    assert min((weights - fit).abs().max().item() for fit in fits) < 1e-4
+
+
+def test_a_family_is_the_mean_of_its_members(series, quick):
+    task = families.Task(series(), 12, seed=0, device=CPU)
+    rows = {}
+    for row in families.scores(task, ("cnn", "lstm", "transformer", "plain-lstm")):
+        rows.setdefault(row.model, []).append(row)
+    assert {name: len(found) for name, found in rows.items()} == {
+        "seasonal-naive": 1, "ridge, one lookback": 2, "ridge": 1, "combined": 1, "combined + ridge": 1,
+        "plain-lstm": 1, "plain-lstm, no skip": 2, "plain-lstm, chosen": 1,
+        **{f"{family}{which}": count for family in families.MAIN
+           for which, count in (("", 1), (", skip", 2), (", no skip", 2), (", chosen", 1))},
+    }  # fmt: skip
+    assert rows["cnn"][0].lookback == rows["combined"][0].lookback == "24+48"
+    chosen = rows["cnn, chosen"][0]
+    single = [*rows["cnn, skip"], *rows["cnn, no skip"], *rows["cnn"]]
+    assert chosen.validation_mse <= min(row.validation_mse for row in single)
+    ones, threes = torch.ones(3, 12, 1), 3 * torch.ones(3, 12, 1)
+    task.truth = task.held_out = torch.zeros(3, 12, 1)
+    members = [families.Member((24,), True, ones, ones, 1.0), families.Member((48,), False, threes, threes, 2.0)]
+    assert task.score("both", members) == ("both", "24+48", 4.0, 4.0, 2.0, 3.0)
+
+
+def test_a_seasonal_series_is_forecast_by_its_season(series):
+    frame = table()
+    frame["load"] = frame["drift"] = np.arange(600) % 24.0
+    task = families.Task(series(frame), 48, seed=0, device=CPU)
+    assert task.score("naive", [task.naive()]).mse == 0
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_every_family_learns_and_is_the_same_again(series, quick, name):
+    made = []
+    for _ in range(2):
+        task = families.Task(series(), 12, seed=3, device=CPU)
+        made.append(task.fit(families.FAMILIES[name], 48, skip=False).test)
+    assert torch.equal(*made) and made[0].isfinite().all()
+    assert made[0].shape == task.truth.shape
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data", "nowhere"], "no data 'nowhere'; give ETTh1"),
+        (["--models", "cn"], "unknown model 'cn'; did you mean cnn"),
+        (["--borders", "0.7,0.3"], "no three shares"),
+        (["--borders", "0.7,0.3,0.3"], "add up to 1"),
+        (["--horizons", "0"], "forecast nothing"),
+        (["--seeds", "0"], "seeds is 0"),
+        (["--horizons", "96"], "hold no window"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, lab_command, words, said):
+    path = tmp_path / "series.csv"
+    table(400).to_csv(path, index=False)
+    words = words if "--data" in words else ["--data", str(path), *words]
+    done = lab_command("benchmark", "forecasters", "--runs", tmp_path / "runs", *words)
+    assert done.returncode == 2
+    assert said in done.stderr.replace("\n", " ")
+
+
+def test_a_missing_value_is_named(tmp_path):
+    frame = table()
+    frame.loc[10, "drift"] = np.nan
+    frame.to_csv(tmp_path / "holes.csv", index=False)
+    with pytest.raises(InputError, match=r"row 12, column 'drift'"):
+        ltsf.load(str(tmp_path / "holes.csv"))
+
+
+def rows_of(errors):
+    """Rows as `measure` returns them: errors[model] a task."""
+    return pd.DataFrame([
+        {"dataset": "A", "horizon": 96 * (task + 1), "seed": 0, "model": model, "lookback": "336", "mse": mse,
+         "mae": mse, "seconds": 1.0, "validation_mse": mse, "device": "cpu"}
+        for model, found in errors.items() for task, mse in enumerate(found)
+    ])  # fmt: skip
+
+
+def test_summary_and_figures_say_what_was_found():
+    rows = rows_of({"ridge": [1.0, 2.0], "cnn": [0.9, 1.5], "lstm": [1.1, 4.0], "half": [0.1]})
+    found = ltsf_benchmark.summary(rows)
+    assert found["model"].tolist() == ["cnn", "ridge", "lstm"]  # "half" lacks a task
+    assert found["against ridge, %"].tolist() == pytest.approx([-20, 0, 70])
+    shown = ["cnn", "lstm", "ridge"]
+    assert "cnn beats the closed-form ridge on 2 of 2" in against_ridge(rows, shown).axes[0].get_title(loc="left")
+    assert "cnn has the least error" in means(found, shown, ()).axes[0].get_title(loc="left")
+
+
+def test_a_task_done_is_not_done_again(tmp_path, quick, monkeypatch):
+    path = tmp_path / "task.json"
+    source = tmp_path / "series.csv"
+    table().to_csv(source, index=False)
+    ltsf_benchmark.task_rows(str(source), (0.7, 0.1, 0.2), 12, 0, ("cnn",), "cpu", path)
+    assert ltsf_benchmark._done(path, ("cnn",)) and not ltsf_benchmark._done(path, ("cnn", "lstm"))
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["model"] for row in rows][:2] == ["seasonal-naive", "ridge, one lookback"]
+    assert all(row["dataset"] == "series" and row["horizon"] == 12 and row["seconds"] >= 0 for row in rows)
