@@ -172,6 +172,8 @@ class Training:
         if where.type == "cuda":
             generators = (self.agent.random, self.replay.random)
             self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
+        # Emulator and gradient step at once, unless torch has every core: then they would take turns at being slow.
+        self.overlaps = where.type == "cuda" or torch.get_num_threads() < device.cores()
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
         self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device
@@ -189,6 +191,7 @@ class Training:
             action = self._explore(torch.from_numpy(self.state), epsilon**self.spread).numpy(force=True)
             # Execute a_t in the emulator ...
             self.envs.send(action)
+            outcome = None if self.overlaps else self.envs.recv()
             live = ~self.ended
             self.step += int(live.sum())
             # ... and while it works, sample a minibatch of transitions from D and perform a gradient step
@@ -198,7 +201,7 @@ class Training:
                 if self.updates % config.target_every == 0:  # every C steps reset Q^ = Q
                     self.agent.sync()
             # Observe the reward r_t and the image x_{t+1}; store the transition (phi_t, a_t, r_t, phi_{t+1}) in D
-            next_state, reward, terminated, truncated, info = self.envs.recv()
+            next_state, reward, terminated, truncated, info = outcome or self.envs.recv()
             learned = np.sign(reward) if config.clip_rewards else reward
             self.replay.add(self.state[:, -1], action, learned, terminated | info["life_lost"], live)
             self.state, self.ended = next_state, terminated | truncated
