@@ -157,6 +157,12 @@ def test_captured_learning_equals_plain_learning_over_1000_updates(small, switch
     assert torch.allclose(weights(captured.agent.q), weights(plain.agent.q), rtol=1e-3, atol=1e-5)
 
 
+def test_learning_beside_the_emulator_or_after_it_gives_the_same_weights(small):
+    left, right = (Training(small("lab/Catch-v0"), CPU) for _ in range(2))
+    left.overlaps, right.overlaps = True, False
+    assert torch.equal(weights(finished(left).agent.q), weights(finished(right).agent.q))
+
+
 def test_clipped_rewards_are_learned_from_and_never_reported(small, tmp_path):
     config = small("test/Line-v0", clip_rewards=True)
     with Run.open(tmp_path, "run", config) as run:
