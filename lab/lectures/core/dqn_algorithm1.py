@@ -39,7 +39,7 @@ SIDES = {"ours": BLUE, "SB3": ORANGE}
 class Settings:
     seeds: int = setting(3, 2, 50, quick=2)
     """Trainings on each task, here and by Stable-Baselines3."""
-    catch_steps: int = setting(6000, 400, 1_000_000, quick=400)
+    catch_steps: int = setting(9000, 400, 1_000_000, quick=400)
     """Agent steps on Catch, one update in four."""
     cartpole_steps: int = setting(8000, 600, 1_000_000, quick=600)
     """Agent steps on CartPole, one update in four."""

@@ -25,7 +25,7 @@ from lab.lectures.core import _agents
 from lab.plots import BLACK, BLUE, GREY, ORANGE, canvas, label
 from lab.stats import bootstrap
 
-SIZE = 8  # pixels; in every row but the first the ball's column is as likely on its way left as on its way right
+SIZE = 6  # pixels; in every row but the first the ball's column is as likely on its way left as on its way right
 CONV = _agents.variant("lab/DiagonalCatch-v0", size=SIZE)
 MLP = f"lab/FlatDiagonalCatch-{SIZE}-v0"
 NETS = {"conv": CONV, "MLP": MLP}  # the bench has convolutions for images, fully connected layers for vectors
@@ -40,14 +40,17 @@ if MLP not in gymnasium.registry:
 class Settings:
     seeds: int = setting(3, 2, 50, quick=2)
     """Trainings of each net with each stack."""
-    steps: int = setting(3000, 400, 1_000_000, quick=400)
+    steps: int = setting(6000, 400, 1_000_000, quick=400)
     """Agent steps of each training, one update in four."""
     episodes: int = setting(640, 32, 100_000, quick=160)
     """Games of random play whose states are probed; one half fits the probe, the other tests it."""
 
 
 def random_play(env: str, stack: int, episodes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """States (n, stack, *frame) and the ball's velocity in them (n,), -1 or 1; the first of each game is left out."""
+    """States (n, stack, *frame) and the ball's velocity in them (n,), -1 or 1.
+
+    Left out are the first of each game, in which nothing has moved yet, and the last, in which no agent ever acts.
+    """
     config = _agents.settings(env, 1000, seed, stack=stack)
     number = 32
     games, random = make_envs(config, number), np.random.default_rng(seed)
@@ -55,7 +58,7 @@ def random_play(env: str, stack: int, episodes: int, seed: int) -> tuple[np.ndar
     states, velocities = [], []
     for step in range(-(-episodes // number) * SIZE):
         state, *_, info = games.step(random.integers(3, size=number))
-        if step % SIZE < SIZE - 1:  # all games are equally long; the step after the last only resets them
+        if step % SIZE < SIZE - 2:  # games are equally long: SIZE - 1 steps, and one that only resets them
             states.append(state)
             velocities.append(info["velocity"])
     games.close()
@@ -106,7 +109,7 @@ def measure(settings: Settings) -> Outcome:
         ]  # fmt: skip
     budget = (
         f"{len(found) * settings.seeds} trainings of {settings.steps:,} agent steps on diagonal Catch, {SIZE} x {SIZE} "
-        f"pixels; probes on {settings.episodes * (SIZE - 1):,} states of random play"
+        f"pixels; probes on {settings.episodes * (SIZE - 2):,} states of random play"
     )
     return Outcome(findings, picture(found), budget)
 
@@ -114,10 +117,10 @@ def measure(settings: Settings) -> Outcome:
 def same_end() -> np.ndarray:
     """Two stacks of four frames whose last frames are alike, the ball on its way right and left: (2, 4, SIZE, SIZE)."""
     stacks = np.zeros((2, 4, SIZE, SIZE))
-    for row, way in enumerate((1, -1)):
-        for t in range(4):
-            stacks[row, t, 2 + t, SIZE // 2 - way * (3 - t)] = 1
-            stacks[row, t, -1, SIZE // 2] = 1
+    stacks[:, :, -1, SIZE // 2] = 1  # the paddle
+    for row, columns in enumerate(((0, 1, 2, 3), (5, 5, 4, 3))):  # from the left; from the wall on the right
+        for t, column in enumerate(columns):
+            stacks[row, t, 1 + t, column] = 1
     return stacks
 
 

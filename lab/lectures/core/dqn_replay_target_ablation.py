@@ -35,9 +35,9 @@ COLOURS = dict(zip(ARMS, (BLUE, ORANGE, GREEN, VERMILION), strict=True))
 class Settings:
     seeds: int = setting(5, 2, 50, quick=2)
     """Trainings of each arm on each task."""
-    catch_steps: int = setting(3000, 300, 1_000_000, quick=400)
+    catch_steps: int = setting(2500, 300, 1_000_000, quick=400)
     """Agent steps on Catch (7 x 7 pixels), one update in four."""
-    cartpole_steps: int = setting(6000, 600, 1_000_000, quick=600)
+    cartpole_steps: int = setting(4000, 600, 1_000_000, quick=600)
     """Agent steps on CartPole, one update in four."""
 
 
