@@ -1,4 +1,4 @@
-"""Features made by hand against raw pixels: with few digits the hand leads; whether it is ever gone, the data tell.
+"""Features made by hand lead raw pixels with few digits, and still do with all: the expert is not gone from them.
 
 Lecture: L2, 15. Deep Learning
 Slide: Model view: neural network

@@ -152,10 +152,10 @@ def picture(sizes, error, capacity, laws: np.ndarray, findings: list[Finding], f
             panel.text(x[0], floor * 0.9, "noise", fontsize=14, color=BLACK, va="top")
     left.plot(sizes, factor * sizes**power, "--", color=GREY, linewidth=2.5, label=f"n to the {power:.2f}")
     label(left, "", "examples (thin: each teacher)", "mean squared error on noisy test points")
-    found = "A power law" if findings[0].holds else "No power law to speak of"
-    bent = ", until the noise" if findings[2].holds is False else ""
-    left.set_title(f"{found} (R² {findings[0].measured:.2f}){bent}", loc="left", fontsize=17, fontweight="bold")
+    found = {True: "A power law", None: "About a power law", False: "No power law"}[findings[0].holds]
+    bent = " until the noise" if findings[2].holds is False else ""
+    left.set_title(f"{found} (R² {findings[0].measured:.2f}){bent}", loc="left", fontsize=15, fontweight="bold")
     label(right, "", f"hidden units, {sizes[-1]} examples", "")
-    right.set_title(f"From 16 units to 64: times {findings[4].measured:.2f}", loc="left", fontsize=17,
+    right.set_title(f"From 16 units to 64: times {findings[4].measured:.2f}", loc="left", fontsize=15,
                     fontweight="bold")  # fmt: skip
     return figure
