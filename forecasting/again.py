@@ -83,28 +83,22 @@ def write(run: Run, view: page.View) -> pd.DataFrame:
 
 
 def _moved(forecaster: DirectForecaster, series: pd.Series, known: pd.DataFrame | None, place: str) -> DirectForecaster:
-    """The forecaster with `series` as what it saw last, behind those rows it was saved with that come right before."""
+    """The forecaster at the end of `series`: updated, if that goes on where it stood, else with those rows alone."""
     past = forecaster.history_
-    before = past.index < series.index[0]
-    if before.all() and series.index[0] != page.extended(past.index, 1)[-1]:
-        before[:] = False  # rows are missing between them
-    rows = int(before.sum()) + len(series)
-    if rows < forecaster.lookback_:
+    if series.index[-1] >= past.index[-1] and series.index[0] <= page.extended(past.index, 1)[-1]:
+        rows = series[series.index >= past.index[0]].rename(past.columns[0])
+        return forecaster.update(rows, X=known, update_params=False)
+    if len(series) < forecaster.lookback_:
         raise InputError(
             f"{place}: {len(series)} rows are fewer than the {forecaster.lookback_} that the model looks back, and do "
             f"not follow the rows it was fitted to (which end at {past.index[-1]}); give more rows"
         )
-    values = np.append(past[before].to_numpy()[:, 0], series.to_numpy())
-    start = int(np.flatnonzero(before)[0]) if before.any() else 0
-    index = page.extended(past.index, rows)[start : start + rows] if before.any() else series.index
-    X = None
-    if forecaster.effect_ is not None and known is not None:
-        X = pd.concat([forecaster.known_[before], known])
     names = (*forecaster.fitted, "network_", "losses_")
     learned = {name: getattr(forecaster, name) for name in names if hasattr(forecaster, name)}
-    learned["first_"] = forecaster.first_ + _steps(past.index, index[0])
+    learned["first_"] = forecaster.first_ + _steps(past.index, series.index[0])
     steps = [int(step) for step in forecaster.fh.to_relative(forecaster.cutoff)]
-    return forecaster.clone().restore(learned, pd.Series(values, index, name=past.columns[0]), X, steps)
+    X = None if forecaster.effect_ is None else known
+    return forecaster.clone().restore(learned, series.rename(past.columns[0]), X, steps)
 
 
 def _steps(index: pd.Index, to: Any) -> int:

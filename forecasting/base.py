@@ -1,6 +1,6 @@
 """What all forecasters share: windows, scaling, exogenous effects, intervals, and answers in sktime's form."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,15 +11,11 @@ from sktime.forecasting.base import BaseForecaster, ForecastingHorizon
 from forecasting import training
 from forecasting.datasets import season
 from forecasting.exogenous import Effect
-from forecasting.intervals import KEPT, WINDOWS, Conformal
+from forecasting.intervals import Conformal, most_windows
 from lab.errors import InputError
 
-ENOUGH_WINDOWS = 100  # that errors are taken from, however many steps and channels each has
 LONGEST = 720  # steps an automatic lookback may reach back: beyond, trials on hourly data gained nothing
 PROBABILITIES = tuple((np.arange(99) + 0.5) / 99)  # of the equally likely values that stand for a distribution
-
-Backcast = Callable[[np.ndarray], np.ndarray]
-"""Windows (n, lookback, channels) -> forecasts (n, horizon, channels), standardised."""
 
 
 def default_lookback(rows: int, horizon: int, cycle: int) -> int:
@@ -64,8 +60,9 @@ class DirectForecaster(BaseForecaster):
 
     All are direct (every step of the horizon at once, nothing fed back) and channel independent (all columns of a
     multivariate series have the same weights). `update(update_params=False)` moves on to newer rows with the weights as
-    they are. Exogenous columns act as `forecasting.exogenous.Effect`; those of the steps forecast must be known.
-    Intervals come from errors on held-out windows (`forecasting.intervals.Conformal`) unless a subclass knows better.
+    they are; only intervals take note of the errors on them. Exogenous columns act as `forecasting.exogenous.Effect`;
+    those of the steps forecast must be known. Intervals come from errors on held-out windows
+    (`forecasting.intervals.Conformal`) unless a subclass knows better.
     """
 
     # The last rows are kept here (`history_`), so sktime need not remember them; its default of doing so is to change.
@@ -124,8 +121,8 @@ class DirectForecaster(BaseForecaster):
             self.effect_ = Effect.fit(self.known_, values, self.lookback_, self.horizon_, self.season_, self.validation)
             if self.effect_ is not None:
                 values = values - self.effect_(self.known_, np.arange(len(y)))
-        backcast, first = self._train(values, self.season_)
-        self.conformal_ = self._calibrate(backcast, values, first)
+        first = self._train(values, self.season_)
+        self.conformal_ = self._calibrate(values, first)
         return self
 
     def restore(
@@ -142,37 +139,46 @@ class DirectForecaster(BaseForecaster):
             raise too_short(rows, lookback, self.horizon_)
         return lookback
 
-    def _train(self, values: np.ndarray, cycle: int) -> tuple[Backcast, int]:
+    def _train(self, values: np.ndarray, cycle: int) -> int:
         """Fit to `values` (time, channels), standardised.
 
-        Returns (forecasts by weights that have not seen the last windows, the first of those windows); the number of
-        all windows where none was held out.
+        Returns the first of the last windows, those that `_backcast` has not seen; the number of all where none was
+        held out.
         """
         raise NotImplementedError
 
     def _forecast(self, window: np.ndarray) -> np.ndarray:
         """(lookback, channels) -> (horizon, channels), both standardised."""
+        return self._backcast(window[None])[0]
+
+    def _backcast(self, windows: np.ndarray) -> np.ndarray:
+        """(n, lookback, channels) -> (n, horizon, channels), by weights that have not seen the held-out windows."""
         raise NotImplementedError
 
-    def _calibrate(self, backcast: Backcast, values: np.ndarray, first: int) -> Conformal | None:
+    def _calibrate(self, values: np.ndarray, first: int) -> Conformal | None:
         """Conformal offsets from the windows of `values` (time, channels) from number `first` on; all if that is none.
 
         Where the series is too short for one whole window, shorter horizons are looked at, and the last step's errors
         stand for those after it; None where there is not even one error.
         """
-        lookback, horizon = self.lookback_, min(self.horizon_, len(values) - self.lookback_)
+        horizon = min(self.horizon_, len(values) - self.lookback_)
         if horizon < 1:
             return None
-        view = training.windows(torch.from_numpy(values), lookback, horizon).numpy()
-        first = first if first < len(view) else 0  # errors of the fit itself are too small, but all there is
-        most = max(ENOUGH_WINDOWS, min(WINDOWS, KEPT // (horizon * values.shape[1])))
-        chosen = np.unique(np.linspace(first, len(view) - 1, min(most, len(view) - first)).astype(int))
-        windows = np.ascontiguousarray(view[chosen][:, :lookback])
-        errors = view[chosen][:, lookback:] - backcast(windows)[:, :horizon]
+        count = len(values) - self.lookback_ - horizon + 1
+        first = first if first < count else 0  # errors of the fit itself are too small, but all there is
+        most = most_windows(self.horizon_ * values.shape[1])
+        chosen = np.unique(np.linspace(first, count - 1, min(most, count - first)).astype(int))
+        errors, windows = self._errors(values, chosen, horizon)
+        stretches = (count - first) / self.horizon_
+        return Conformal.fit(errors, windows, chosen + self.lookback_, self.season_, stretches)
+
+    def _errors(self, values: np.ndarray, chosen: np.ndarray, horizon: int) -> tuple[np.ndarray, np.ndarray]:
+        """Errors (n, horizon_, channels) on the `chosen` windows, and those windows (n, lookback, channels)."""
+        view = training.windows(torch.from_numpy(values), self.lookback_, horizon).numpy()[chosen]
+        windows = np.ascontiguousarray(view[:, : self.lookback_])
+        errors = view[:, self.lookback_ :] - self._backcast(windows)[:, :horizon]
         missing = np.repeat(errors[:, -1:], self.horizon_ - horizon, axis=1)
-        errors = np.concatenate([errors, missing], axis=1)
-        stretches = (len(view) - first) / horizon
-        return Conformal.fit(errors, windows, chosen + lookback, self.season_, stretches)
+        return np.concatenate([errors, missing], axis=1), windows
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> "DirectForecaster":
         """Move on to the rows of `y`; with update_params, fit anew to everything seen."""
@@ -181,22 +187,41 @@ class DirectForecaster(BaseForecaster):
             y = y.set_axis(columns, axis=1)  # a series is the same whatever it is called
         elif set(y.columns) != set(columns):
             raise InputError(f"update has columns {list(y.columns)}, fit had {list(columns)}; give the same")
+        before = len(self.history_)
         self.history_ = _appended(self.history_, y[columns])
         if self.known_ is not None:
             if X is None:
                 raise InputError("update needs X with the rows of y: the forecaster was fitted with exogenous columns")
             self.known_ = _appended(self.known_, X.loc[y.index])
-        return self._fit(self.history_, self.known_, self.fh) if update_params else self
+        if update_params:
+            return self._fit(self.history_, self.known_, self.fh)
+        if self.conformal_ is None:
+            self.conformal_ = self._calibrate(self._values(len(self.history_)), 0)
+        else:
+            self._take_note(len(self.history_) - before)
+        return self
+
+    def _take_note(self, rows: int) -> None:
+        """Let the errors on windows that end in the last `rows` rows join those that intervals are made from."""
+        assert self.conformal_ is not None
+        rows = min(len(self.history_), rows + self.lookback_ + self.horizon_ - 1)
+        count = rows - self.lookback_ - self.horizon_ + 1
+        if count < 1:
+            return
+        chosen = np.arange(count)[-most_windows(self.horizon_ * self.history_.shape[1]) :]
+        errors, windows = self._errors(self._values(rows), chosen, self.horizon_)
+        phases = self.first_ + len(self.history_) - rows + chosen + self.lookback_
+        self.conformal_ = self.conformal_.extended(errors, windows, phases)
 
     # --- forecasting ------------------------------------------------------------------------------------------------
 
-    def _window(self) -> np.ndarray:
-        """(lookback, channels), standardised, without exogenous effects."""
-        window = (self.history_.to_numpy(np.float64)[-self.lookback_ :] - self.mean_) / self.scale_
+    def _values(self, rows: int) -> np.ndarray:
+        """The last rows of the series, (rows, channels), standardised, without exogenous effects."""
+        values = (self.history_.to_numpy(np.float64)[-rows:] - self.mean_) / self.scale_
         if self.effect_ is None:
-            return window
+            return values
         end = self.first_ + len(self.history_)
-        return window - self.effect_(self.known_.iloc[-len(window) :], np.arange(end - len(window), end))
+        return values - self.effect_(self.known_.iloc[-len(values) :], np.arange(end - len(values), end))
 
     def _ahead(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> tuple[np.ndarray, pd.Index, np.ndarray | float]:
         """Steps (n,), their index, and the effect (n, channels) of what is known about them."""
@@ -213,14 +238,14 @@ class DirectForecaster(BaseForecaster):
 
     def _predict(self, fh: ForecastingHorizon, X: pd.DataFrame | None) -> pd.DataFrame:
         steps, index, effect = self._ahead(fh, X)
-        forecast = (self._forecast(self._window())[steps - 1] + effect) * self.scale_ + self.mean_
+        forecast = (self._forecast(self._values(self.lookback_))[steps - 1] + effect) * self.scale_ + self.mean_
         return pd.DataFrame(forecast, index=index, columns=self.history_.columns)
 
     def _predict_quantiles(
         self, fh: ForecastingHorizon, X: pd.DataFrame | None, alpha: Sequence[float]
     ) -> pd.DataFrame:
         steps, index, effect = self._ahead(fh, X)
-        quantiles = self._quantiles(self._window(), alpha)[:, steps - 1]  # (alphas, steps, channels)
+        quantiles = self._quantiles(self._values(self.lookback_), alpha)[:, steps - 1]  # (alphas, steps, channels)
         quantiles = (quantiles + effect) * self.scale_ + self.mean_
         columns = self._get_columns(method="predict_quantiles", alpha=alpha)  # every channel with every alpha
         return pd.DataFrame(quantiles.transpose(1, 2, 0).reshape(len(steps), -1), index=index, columns=columns)

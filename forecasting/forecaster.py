@@ -13,7 +13,7 @@ from sktime.forecasting.base import ForecastingHorizon
 from torch import Tensor, nn
 
 from forecasting import training
-from forecasting.base import Backcast, DirectForecaster, default_lookback, default_patch
+from forecasting.base import DirectForecaster, default_lookback, default_patch
 from forecasting.intervals import LEVELS, Conformal, interpolate, pinball_loss
 from forecasting.linear import RidgeForecaster, SeasonalNaiveForecaster
 from forecasting.networks.cnn import CNN
@@ -133,7 +133,7 @@ class NetworkForecaster(DirectForecaster):
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def _train(self, values: np.ndarray, cycle: int) -> tuple[Backcast, int]:
+    def _train(self, values: np.ndarray, cycle: int) -> int:
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         count = max(0, len(values) - self.lookback_ - self.horizon_ + 1)
         last, first = training.split(count, self.horizon_, self.validation) if count else (0, 0)
@@ -152,7 +152,7 @@ class NetworkForecaster(DirectForecaster):
             rate = self.learning_rate * (1.0 if pretrained is None else FINE_TUNING)
             starts = torch.arange(last), torch.arange(first, count)
             self.losses_ = self._seeded(self._run, self.network_, values, starts, rate)
-        return self._backcast, first
+        return first
 
     def build(self, linear: np.ndarray | None = None) -> nn.Module:
         """The network as it is before training, on its device; linear: weights (horizon, lookback) of the skip."""
@@ -242,12 +242,12 @@ class NetworkForecaster(DirectForecaster):
             )
         return self.pretrained_lookback_
 
-    def _calibrate(self, backcast: Backcast, values: np.ndarray, first: int) -> Any:
+    def _calibrate(self, values: np.ndarray, first: int) -> Conformal | None:
         if self.intervals != "conformal":
             return None
         own = len(values) - self.lookback_ - self.horizon_ + 1 - first
         if own >= FEW or not hasattr(self, "pretrained_errors_"):
-            return super()._calibrate(backcast, values, first)
+            return super()._calibrate(values, first)
         windows, errors = (np.repeat(each, values.shape[1], axis=2) for each in self.pretrained_errors_)
         return Conformal.fit(errors, windows, np.zeros(len(windows), int), 1, len(windows))
 
@@ -265,9 +265,6 @@ class NetworkForecaster(DirectForecaster):
         middle = LEVELS.index(0.5) * self.horizon_ if self.intervals == "quantile" else 0
         with threads(1):
             return self._outputs(windows)[:, middle : middle + self.horizon_]
-
-    def _forecast(self, window: np.ndarray) -> np.ndarray:
-        return self._backcast(window[None])[0]
 
     def _quantiles(self, window: np.ndarray, alpha: Sequence[float]) -> np.ndarray:
         if self.intervals == "quantile":

@@ -5,6 +5,7 @@ Everything here is in standard deviations of the training series; `forecasting.b
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ ENOUGH = 39  # errors a step that resolve the 2.5 % and 97.5 % quantiles: (39 + 
 SIGNED = 10  # held-out stretches, each a horizon long, that it takes to tell errors above from errors below
 TRUST = 10.0  # a phase's own error counts against the overall one as its number of errors against this
 WINDOWS = 1000  # held-out windows that errors are taken from, at most
-KEPT = 4_000_000  # errors kept, at most
+KEPT = 4_000_000  # errors kept, at most, but for those of FEWEST windows
+FEWEST = 100
 
 
 @dataclass(frozen=True)
@@ -27,44 +29,65 @@ class Conformal:
 
     Split conformal prediction (Lei et al. 2018, section 2.2) with signed errors, separately for every step ahead.
     Errors are taken relative to a spread (their section 5.2, locally weighted): that of the window forecast from times
-    that of the season's phase forecast for, so that a quiet night has a narrower interval than a busy day. Neighbouring
-    windows overlap, so errors are not exchangeable, and coverage is measured rather than guaranteed.
+    that of the season's phase forecast for, so that a quiet night has a narrower interval than a busy day. Windows that
+    `update` brings are held-out ones too: their errors join, and the oldest go. Neighbouring windows overlap, so errors
+    are not exchangeable, and coverage is measured rather than guaranteed.
     """
 
-    scores: np.ndarray
-    """(horizon, channels, errors), each row sorted."""
-    profile: np.ndarray
-    """(season,) mean size of errors at each phase, relative to the overall mean."""
+    errors: np.ndarray
+    """(n, horizon, channels) truth minus forecast, relative to the window's spread; the newest last."""
+    phases: np.ndarray
+    """(n,) of the first step forecast, below `cycle`."""
+    cycle: int
+    """Steps a season."""
+    stretches: float
+    """How many horizons long the time is that the errors come from."""
 
     @classmethod
     def fit(
         cls, errors: np.ndarray, windows: np.ndarray, phases: np.ndarray, cycle: int, stretches: float
     ) -> "Conformal":
-        """errors (n, horizon, channels) of truth minus forecast from windows (n, lookback, channels); phases (n,): of
-        the first step forecast, in steps since any fixed start; cycle: steps a season; stretches: how many horizons
-        long the time is that the errors come from.
+        """errors (n, horizon, channels) of forecasts from windows (n, lookback, channels); phases (n,): in steps since
+        any fixed start."""
+        return cls(errors / spread(windows)[:, None], phases % cycle, cycle, stretches)
+
+    def extended(self, errors: np.ndarray, windows: np.ndarray, phases: np.ndarray) -> "Conformal":
+        """With errors on newer windows, as `fit` has them, one for each step of time."""
+        newer = Conformal.fit(errors, windows, phases, self.cycle, len(errors) / errors.shape[1])
+        count = max(len(self.errors), most_windows(errors.shape[1] * errors.shape[2]))
+        joined = (
+            np.concatenate([self.errors, newer.errors])[-count:],
+            np.concatenate([self.phases, newer.phases])[-count:],
+        )
+        return Conformal(*joined, self.cycle, self.stretches + newer.stretches)
+
+    @cached_property
+    def profile(self) -> np.ndarray:
+        """(season,) mean size of errors at each phase, relative to the overall mean."""
+        size = np.abs(self.errors).mean(axis=2)  # (n, horizon)
+        overall, at = float(size.mean()), self._at(self.phases[:, None])
+        counts = np.bincount(at.ravel(), minlength=self.cycle)
+        sums = np.bincount(at.ravel(), size.ravel(), minlength=self.cycle)
+        return (sums + TRUST * overall) / (counts + TRUST) / overall if overall > 0 else np.ones(self.cycle)
+
+    @cached_property
+    def scores(self) -> np.ndarray:
+        """(horizon, channels, errors) relative to both spreads, each row sorted.
 
         Windows that overlap say much the same, so those within one stretch count as one: with fewer than SIGNED
         stretches every error counts with either sign, which makes intervals symmetric. Where there are fewer than
         ENOUGH errors a step, those of neighbouring steps are taken in as well.
         """
-        horizon = errors.shape[1]
-        relative = errors / spread(windows)[:, None]
-        at = (phases[:, None] + np.arange(horizon)) % cycle  # (n, horizon)
-        size = np.abs(relative).mean(axis=2)
-        overall = float(size.mean())
-        counts = np.bincount(at.ravel(), minlength=cycle)
-        sums = np.bincount(at.ravel(), size.ravel(), minlength=cycle)
-        profile = (sums + TRUST * overall) / (counts + TRUST) / overall if overall > 0 else np.ones(cycle)
-        relative = relative / profile[at][:, :, None]
-        if stretches < SIGNED:
+        relative = self.errors / self.profile[self._at(self.phases[:, None])][:, :, None]
+        if self.stretches < SIGNED:
             relative = np.concatenate([relative, -relative])
+        _, horizon, channels = relative.shape
         width = min(horizon, 2 * (-(-ENOUGH // len(relative)) // 2) + 1)
         starts = np.clip(np.arange(horizon) - width // 2, 0, horizon - width)
         pooled = [
-            relative[:, start : start + width].transpose(2, 0, 1).reshape(errors.shape[2], -1) for start in starts
-        ]
-        return cls(np.sort(np.stack(pooled), axis=2), profile)
+            relative[:, start : start + width].transpose(2, 0, 1) for start in starts
+        ]  # (channels, n, width) each
+        return np.sort(np.stack(pooled).reshape(horizon, channels, -1), axis=2)
 
     def offsets(self, alpha: Sequence[float], window: np.ndarray, phase: int) -> np.ndarray:
         """(alphas, horizon, channels) to add to the forecast from `window` (lookback, channels), whose first step has
@@ -73,12 +96,20 @@ class Conformal:
         The quantile of n errors is the finite-sample one, rank (n + 1) alpha, rounded outwards; beyond the largest
         error there is nothing to go by, so the largest stands for what is beyond it.
         """
-        horizon, _, count = self.scores.shape
-        at = (phase + np.arange(horizon)) % len(self.profile)
-        scale = spread(window[None])[0] * self.profile[at][:, None]  # (horizon, channels)
+        count = self.scores.shape[2]
+        scale = spread(window[None])[0] * self.profile[self._at(np.array([phase]))][:, None]  # (horizon, channels)
         ranks = np.asarray(alpha) * (count + 1)
         ranks = np.where(np.asarray(alpha) < 0.5, np.floor(ranks + 1e-9), np.ceil(ranks - 1e-9)).astype(int)
         return np.moveaxis(self.scores[:, :, np.clip(ranks, 1, count) - 1], 2, 0) * scale
+
+    def _at(self, first: np.ndarray) -> np.ndarray:
+        """Phases of all steps of the horizon, from those of the first step: (..., 1) -> (..., horizon)."""
+        return (first + np.arange(self.errors.shape[1])) % self.cycle
+
+
+def most_windows(size: int) -> int:
+    """How many windows to keep errors of, where each has `size` errors."""
+    return max(FEWEST, min(WINDOWS, KEPT // size))
 
 
 def spread(windows: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from forecasting import training
-from forecasting.base import Backcast, DirectForecaster
+from forecasting.base import DirectForecaster
 
 
 class SeasonalNaiveForecaster(DirectForecaster):
@@ -34,12 +34,11 @@ class SeasonalNaiveForecaster(DirectForecaster):
     def _lookback(self, rows: int, cycle: int) -> int:
         return self.lookback or min(cycle, rows)
 
-    def _train(self, values: np.ndarray, cycle: int) -> tuple[Backcast, int]:
-        # the window that `predict` sees is all it knows, so that it has seen none of the windows
-        return lambda windows: windows[:, np.arange(self.horizon_) % windows.shape[1]], 0
+    def _train(self, values: np.ndarray, cycle: int) -> int:
+        return 0  # the window that `predict` sees is all it knows, so that it has seen none of the windows
 
-    def _forecast(self, window: np.ndarray) -> np.ndarray:
-        return window[np.arange(self.horizon_) % len(window)]
+    def _backcast(self, windows: np.ndarray) -> np.ndarray:
+        return windows[:, np.arange(self.horizon_) % windows.shape[1]]
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
@@ -67,22 +66,25 @@ class RidgeForecaster(DirectForecaster):
     (3,)
     """
 
-    fitted: ClassVar[tuple[str, ...]] = (*DirectForecaster.fitted, "weights_", "strength_")
+    fitted: ClassVar[tuple[str, ...]] = (*DirectForecaster.fitted, "weights_", "early_weights_", "strength_")
 
     def __init__(self, lookback: int | None = None, validation: float = 0.2):
         self.lookback = lookback
         self.validation = validation
         self._ready()
 
-    def _train(self, values: np.ndarray, cycle: int) -> tuple[Backcast, int]:
-        early, self.weights_, self.strength_ = training.fit_linear(
+    def _train(self, values: np.ndarray, cycle: int) -> int:
+        self.early_weights_, self.weights_, self.strength_ = training.fit_linear(
             values, self.lookback_, self.horizon_, self.validation
         )
         count = len(values) - self.lookback_ - self.horizon_ + 1
-        return lambda windows: _apply(early, windows), training.split(count, self.horizon_, self.validation)[1]
+        return training.split(count, self.horizon_, self.validation)[1]
 
     def _forecast(self, window: np.ndarray) -> np.ndarray:
         return _apply(self.weights_, window[None])[0]
+
+    def _backcast(self, windows: np.ndarray) -> np.ndarray:
+        return _apply(self.early_weights_, windows)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from forecasting import training
 from forecasting.base import default_lookback, standardiser, too_short
 from forecasting.datasets import season
-from forecasting.intervals import KEPT, WINDOWS
+from forecasting.intervals import most_windows
 
 PAIRS = 20_000  # windows that the linear skip is fitted to, at most
 
@@ -38,9 +38,7 @@ class Pool:
 
     def held_out(self, horizon: int) -> tuple[np.ndarray, np.ndarray]:
         """Windows (n, lookback, 1) and what follows them (n, horizon, 1), of those to validate on, if there are any."""
-        rows = self._windows(
-            self.starts[1] if len(self.starts[1]) else self.starts[0], horizon, min(WINDOWS, KEPT // horizon)
-        )
+        rows = self._windows(self.starts[1] if len(self.starts[1]) else self.starts[0], horizon, most_windows(horizon))
         return np.ascontiguousarray(rows[:, : self.lookback]), rows[:, self.lookback :]
 
     def _windows(self, starts: Tensor, horizon: int, most: int) -> np.ndarray:

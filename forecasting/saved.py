@@ -4,6 +4,7 @@ FOLDER/NAME/ is a checkpoint of `lab.checkpoint`, one for each forecaster; what 
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,11 @@ def load(folder: Path, device: str = "auto") -> dict[str, DirectForecaster]:
 def _state(forecaster: DirectForecaster) -> dict[str, Any]:
     learned = {name: getattr(forecaster, name) for name in forecaster.fitted}
     for name in ("effect_", "conformal_"):
-        learned[name] = None if learned[name] is None else dict(vars(learned[name]))
+        if learned[name] is not None:
+            learned[name] = {field.name: getattr(learned[name], field.name) for field in fields(learned[name])}
     params = {name: value for name, value in forecaster.get_params(deep=False).items() if name not in HERE}
-    rows = max(forecaster.lookback_, 3)  # fewer have no frequency
+    # what the next forecast sees, and the errors that the next `update` takes note of; fewer than 3 have no frequency
+    rows = max(forecaster.lookback_ + forecaster.horizon_ - 1, 3)
     state = {
         "class": type(forecaster).__name__, "params": params, "learned": learned,
         "history": _frame(forecaster.history_.iloc[-rows:]),

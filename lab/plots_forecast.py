@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from lab.plots import COLOURS, DARK_GREY, LIGHT_GREY, canvas, label
+from lab.plots import COLOURS, DARK_GREY, LIGHT_GREY, canvas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,9 +29,7 @@ def coverage(table: "pd.DataFrame") -> Figure:
             means = rows.groupby("nominal")["coverage"].mean()
             panel.plot(means.index, means, color=colour, marker="o", label=str(name))
         gap = (part["coverage"] - part["nominal"]).mean()
-        label(panel, f"{SAID[way]}:\n{_points(gap)}", "promised" if panel is axes[0, len(ways) // 2] else "")
-        if legend := panel.get_legend():
-            legend.remove()
+        panel.set_title(f"{SAID[way]}:\n{_points(gap)}", loc="left", fontsize=13)
         panel.set_xticks(nominal, [f"{100 * value:.0f}" for value in nominal])
         panel.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "20", "40", "60", "80", "100"])
         panel.set_xlim(min(nominal) - 0.05, 1.0)

@@ -64,6 +64,35 @@ def test_intervals_are_as_wide_as_the_window_and_the_phase_want():
         assert offset == pytest.approx(expected * norm.ppf(0.95), rel=0.1)
 
 
+def test_intervals_take_note_of_errors_on_rows_that_update_shows():
+    """Noise that grows fivefold after the fit: the weights stay, the intervals widen and hold again."""
+    random = np.random.default_rng(3)
+    size = np.where(np.arange(24 * 120) < 24 * 60, 1.0, 5.0)
+    series = pd.Series(size * random.normal(size=len(size)), pd.date_range("2024-01-01", periods=len(size), freq="h"))
+    fitted = RidgeForecaster(lookback=24).fit(series.iloc[: 24 * 60], fh=DAY)
+    weights, inside = fitted.weights_.copy(), []
+    for day in range(60, 120):
+        truth = series.iloc[24 * day : 24 * day + 24]
+        made = fitted.predict_interval(coverage=0.9).droplevel(0, axis=1)[0.9]
+        inside.append(truth.between(made["lower"], made["upper"]).mean())
+        fitted.update(truth, update_params=False)
+    np.testing.assert_array_equal(weights, fitted.weights_)
+    assert inside[0] < 0.4 and 0.85 < np.mean(inside[-20:]) < 0.95
+    assert len(fitted.conformal_.errors) == intervals.WINDOWS
+
+
+def test_a_day_at_once_or_hour_by_hour_teaches_the_same():
+    series = web_traffic(days=20)
+    one = RidgeForecaster(lookback=48).fit(series.iloc[:400], fh=DAY)
+    two = RidgeForecaster(lookback=48).fit(series.iloc[:400], fh=DAY)
+    one.update(series.iloc[400:412], update_params=False)
+    for row in range(400, 412):
+        two.update(series.iloc[row : row + 1], update_params=False)
+    np.testing.assert_allclose(one.conformal_.errors, two.conformal_.errors, rtol=1e-9)
+    np.testing.assert_array_equal(one.conformal_.phases, two.conformal_.phases)
+    assert one.conformal_.stretches == pytest.approx(two.conformal_.stretches)
+
+
 def test_perfect_forecasts_have_no_width():
     assert (conformal(np.zeros((50, 3))).offsets([0.05, 0.95], np.zeros((2, 1)), 0) == 0).all()
 
