@@ -16,7 +16,7 @@ from typing import Any
 
 from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
 from forecasting.anomaly.commands import BenchmarkDetectors, Detect, Explain
-from forecasting.commands import DataFetch, DataList, Forecast
+from forecasting.commands import BenchmarkIntervals, DataFetch, DataList, Forecast
 from forecasting.ltsf_commands import BenchmarkForecasters
 from lab.command import Command
 from lab.commands import Board, Compare, List, Report
@@ -60,7 +60,11 @@ COMMANDS: dict[str, Any] = {
     "compare": CompareRuns,
     "report": Report,
     "board": Board,
-    "benchmark": {"detectors": BenchmarkDetectors, "forecasters": BenchmarkForecasters},
+    "benchmark": {
+        "detectors": BenchmarkDetectors,
+        "forecasters": BenchmarkForecasters,
+        "intervals": BenchmarkIntervals,
+    },
     "speed": {"agents": SpeedAgents},
     "data": {"list": DataList, "fetch": DataFetch},
 }
