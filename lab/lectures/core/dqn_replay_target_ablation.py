@@ -20,7 +20,7 @@ from agents.replay import Replay
 from lab.console import bar
 from lab.lectures import Outcome, check, report, setting
 from lab.lectures.core import _agents
-from lab.plots import BLUE, DARK_GREY, GREEN, ORANGE, VERMILION, canvas, label
+from lab.plots import BLUE, GREEN, ORANGE, VERMILION, canvas, label
 from lab.stats import band, bootstrap
 
 CATCH = _agents.variant(_agents.CATCH, size=7)
@@ -124,10 +124,13 @@ def picture(curves: dict[tuple[str, str], np.ndarray], steps: dict[str, int]):
             means[arm] = np.nanmean(runs)
         best = max(means, key=lambda arm: means[arm])
         title = f"{task}: {'full DQN' if best == 'full' else best} learns most"
-        label(panel, title, "agent steps", "return while learning, last 20 episodes" if task == "Catch" else "")
+        label(
+            panel,
+            title,
+            f"agent steps (band: 95 % of the mean of {len(runs)} seeds)",
+            "return while learning, last 20 episodes" if task == "Catch" else "",
+        )
         panel.set_title(title, loc="left", fontsize=17, fontweight="bold")
         panel.tick_params(labelsize=13)
         panel.legend(loc="upper left", fontsize=14)
-    seeds = len(next(iter(curves.values())))
-    figure.text(0.995, 0.005, f"band: 95 % of the mean of {seeds} seeds", ha="right", fontsize=11, color=DARK_GREY)
     return figure
