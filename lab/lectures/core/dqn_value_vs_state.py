@@ -4,7 +4,8 @@ Lecture: L4, Machine learning lecture
 Slide: DQN Operation
 Says: "Value vs. game state; Game state vs. action value."
 Doubt: The slide shows one stretch of one game that was picked. Here whole games that training never saw, and a rank
-    correlation over all of their states; V falls before the point is lost, as soon as the ball cannot be reached.
+    correlation over all of their states. V falls when the ball can no longer be reached, before the point is lost;
+    with the point it comes back, as a new ball is served. So both moments are measured.
 Kind: chance
 """
 
@@ -62,7 +63,7 @@ def measure(settings: Settings) -> Outcome:
               bootstrap(ranks, np.mean), ranks),
         _event(games, "V just before a point won, less V 20 steps earlier", 1, 0, "> 0"),
         _event(games, "V after a point lost, less V 20 steps before it", -1, 1, "< 0"),
-        _event(games, "V just before a point lost, less V 20 steps earlier", -1, 0, ""),
+        _event(games, "V just before a point lost (the ball is past), less V 20 steps earlier", -1, 0, "< 0"),
         _event(games, "V after a point won, less V 20 steps before it", 1, 1, ""),
         report("V less what followed, mean over a game", float(np.mean(told)), bootstrap(told, np.mean), told),
         report("points won", float(sum((game.reward > 0).sum() for game in games))),
