@@ -30,6 +30,7 @@ def runs(tmp_path):
     return tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_a_person_with_a_csv(tmp_path, runs, lab_command):
     """The command of the documentation, whole: leaderboard with the floor first, files, the page, the last line."""
     write(tmp_path / "my.csv", web_traffic(days=28))

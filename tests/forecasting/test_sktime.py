@@ -57,6 +57,7 @@ def test_pipeline_is_the_forecaster_of_what_is_left(forecaster):
     assert made.predict_interval().shape == (12, 2)
 
 
+@pytest.mark.slow
 def test_grid_search_finds_the_season():
     """A daily cycle: of lookbacks 5, 24 and 7 only the second repeats it."""
     series = web_traffic(days=12, noise=0, bursts=0)
@@ -71,6 +72,7 @@ def test_grid_search_finds_the_season():
     assert found.fit(series, fh=STEPS).best_params_["patch"] in (6, 12) and len(found.predict()) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forecaster", [RidgeForecaster(lookback=24), CNNForecaster(**QUICK)], ids=name)
 def test_evaluate_in_other_processes_gives_the_same_numbers(forecaster):
     series = load("airline")
