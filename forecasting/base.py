@@ -193,6 +193,12 @@ class DirectForecaster(BaseForecaster):
             if X is None:
                 raise InputError("update needs X with the rows of y: the forecaster was fitted with exogenous columns")
             self.known_ = _appended(self.known_, X.loc[y.index])
+        _check_regular(self.history_.index)
+        if update_params and self.first_ != 0:
+            raise InputError(
+                "a saved forecaster holds only its last rows and cannot be fitted anew to them; give "
+                "update_params=False, or fit it to all rows"
+            )
         if update_params:
             return self._fit(self.history_, self.known_, self.fh)
         if self.conformal_ is None:
@@ -280,6 +286,9 @@ def _appended(history: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _check_regular(index: pd.Index) -> None:
     """Raise InputError, naming the first offending row, for times that do not follow one another by one frequency."""
+    if isinstance(index, pd.PeriodIndex) and not index.is_full:
+        row = int(np.flatnonzero(np.diff(index.asi8) != 1)[0]) + 1
+        raise InputError(f"row {row} of the series, {index[row]}, does not follow {index[row - 1]}; fill the gap")
     if not isinstance(index, pd.DatetimeIndex) or index.freq is not None or len(index) < 3 or pd.infer_freq(index):
         return
     steps = index[1:] - index[:-1]

@@ -214,6 +214,19 @@ def test_irregular_times_are_named():
         RidgeForecaster(lookback=4).fit(moved, fh=[1])
 
 
+def test_a_gap_before_the_rows_of_update_is_named():
+    for series in (load("airline"), web_traffic(days=6)):
+        fitted = RidgeForecaster(lookback=12).fit(series.iloc[:120], fh=[1])
+        with pytest.raises(InputError, match=f"row 120 of the series, {series.index[121]}"):
+            fitted.update(series.iloc[121:], update_params=False)
+
+
+def test_a_saved_forecaster_is_not_fitted_anew_to_its_last_rows(tmp_path):
+    saved.save(tmp_path, {"mine": RidgeForecaster(lookback=12).fit(load("airline").iloc[:-9], fh=[1])})
+    with pytest.raises(InputError, match="holds only its last rows and cannot be fitted anew"):
+        saved.load(tmp_path)["mine"].update(load("airline").iloc[-9:])
+
+
 def test_too_short_names_what_would_work():
     series = load("airline")
     with pytest.raises(InputError, match=r"144 rows are fewer than lookback 140 \+ horizon 6; give 146 rows, or a look"
