@@ -13,10 +13,6 @@ and the emulator's own time. On a CPU the two share the cores and add up; beside
 """
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,9 +28,8 @@ from agents.config import DQNConfig, preset
 from agents.dqn import Training
 from agents.environments import make_envs
 from agents.peer_config import SB3DQNConfig
-from lab import device, plots
+from lab import alone, device, plots
 from lab.console import bar
-from lab.errors import InputError
 from lab.run import Run
 
 SIDES = {"ours": "ours", "sb3": "SB3", "sb3-tuned": "SB3, our process settings"}
@@ -218,15 +213,8 @@ def measure(config: DQNConfig, steps: int, way: Way | None = None) -> Any:
     It has no memory, threads or caches of this one. Raises InputError with its last line if it fails.
     """
     spin = {"GOMP_SPINCOUNT": SPIN} if way and way.side == "sb3" else {}
-    words = json.dumps({"config": asdict(config), "steps": steps, "way": way and asdict(way)})
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "agents.speed", words], capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **spin},
-    )  # fmt: skip
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise InputError(f"{way or 'floor'} on {config.env} could not be measured: {said}")
-    found = json.loads(done.stdout.splitlines()[-1])
+    request = {"config": asdict(config), "steps": steps, "way": way and asdict(way)}
+    found = alone.ask("agents.speed", request, f"{way or 'floor'} on {config.env}", spin)
     return Speed(**found) if way else Floor(**found)
 
 
@@ -382,10 +370,5 @@ def perform(config: dict[str, Any], steps: int, way: dict[str, Any] | None) -> S
         return speed_of_ours(given, window) if taken.side == "ours" else speed_of_sb3(given, window, taken.wrappers)
 
 
-def main(words: str) -> None:
-    """Do the measurement that `words` (JSON) describe and print what it found as the last line, JSON too."""
-    print(json.dumps(asdict(perform(**json.loads(words)))))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    alone.answer(lambda **request: asdict(perform(**request)))

@@ -1,4 +1,4 @@
-"""`lab benchmark forecasters`: everything heavy is imported inside the command."""
+"""`lab benchmark forecasters` and `lab speed forecasters`: everything heavy is imported inside the commands."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -55,3 +55,47 @@ class BenchmarkForecasters(Command):
         if ltsf_benchmark.is_published_set(rows):
             self.show("Published, same tasks", ["model", "mse", "source"], [list(p) for p in ltsf_benchmark.PUBLISHED])
         self.done({"models": table.to_dict(orient="records"), "tasks": rows.to_dict(orient="records")}, run.path)
+
+
+@dataclass(kw_only=True)
+class SpeedForecasters(Command):
+    """Measure how fast our Transformer and DLinear learn, beside neuralforecast's and sktime's in turn."""
+
+    rounds: int = 3
+    """Measurements of each side, in turn."""
+    steps: int = 100
+    """Gradient steps (batch 128) that a measurement lasts."""
+    race: int = 256
+    """Gradient steps of the race to the lowest validation error."""
+    threads: int = 1
+    """CPU threads torch works with, on every side."""
+    device: str = "cpu"
+    """cpu or cuda."""
+
+    def __call__(self) -> None:
+        from dataclasses import asdict
+
+        from forecasting import speed
+        from lab.device import choose
+        from lab.run import Run
+
+        work = speed.Work(steps=self.steps, race=self.race, threads=self.threads, device=self.device)
+        speed.check(work, self.rounds)
+        choose(self.device)
+        tags = [f"speed/ratio/{peer}" for peer in speed.PEERS]
+        settings = asdict(work) | {"rounds": self.rounds}
+        with Run.open(self.runs, self.name or "speed-forecasters", settings, metrics=tags) as run:
+            table = speed.compare(work, self.rounds)
+            found = speed.summary(table)
+            speed.report(table, found, run)
+        sides = {**found["ours"], **found["peers"]}
+        self.show(
+            f"Training, median of {self.rounds} round{'s' * (self.rounds > 1)}",
+            ["", "windows/s", "seconds to the lowest validation error", "that error", "ours is faster by"],
+            [
+                [speed.SIDES[side].name, each["windows_per_second"], each["seconds_to_best"], each["best"],
+                 found["ratio"].get(side, "")]
+                for side, each in sides.items()
+            ],
+        )  # fmt: skip
+        self.done(found, run.path)

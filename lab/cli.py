@@ -17,7 +17,7 @@ from typing import Any
 from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
 from forecasting.anomaly.commands import BenchmarkDetectors, Detect, Explain
 from forecasting.commands import BenchmarkIntervals, DataFetch, DataList, Forecast
-from forecasting.ltsf_commands import BenchmarkForecasters
+from forecasting.ltsf_commands import BenchmarkForecasters, SpeedForecasters
 from lab.command import Command
 from lab.commands import Board, Compare, List, Report
 from lab.errors import InputError, Notice, unknown
@@ -65,7 +65,7 @@ COMMANDS: dict[str, Any] = {
         "forecasters": BenchmarkForecasters,
         "intervals": BenchmarkIntervals,
     },
-    "speed": {"agents": SpeedAgents},
+    "speed": {"agents": SpeedAgents, "forecasters": SpeedForecasters},
     "data": {"list": DataList, "fetch": DataFetch},
 }
 

@@ -157,14 +157,19 @@ def _ends(panel: Axes, bands: Mapping[str, Band], styles: Mapping[str, tuple[str
 
 
 def throughput(rates: Mapping[str, Sequence[float]], limits: Mapping[str, float], title: str, x: str) -> Figure:
-    """Rates of each contender over rounds, ours first: the median a bar, each round a dot, a tick at its limit."""
+    """Rates of each contender over rounds: the median a bar, each round a dot, a tick at its limit.
+
+    Ours are those whose name begins so. limits: of those that have one.
+    """
     figure, axes = canvas(width=10.0, height=1.6 + 0.7 * len(rates))
     panel = axes[0, 0]
     for row, (name, values) in enumerate(rates.items()):
-        middle, limit = float(np.median(values)), limits[name]
-        panel.barh(row, middle, height=0.5, color=GREY if row else BLUE)
+        middle = float(np.median(values))
+        panel.barh(row, middle, height=0.5, color=BLUE if name.startswith("our") else GREY)
         panel.plot(values, [row] * len(values), "o", color=BLACK, markersize=6, markeredgecolor="white")
         panel.text(max(values), row, f"  {middle:,.0f}", va="center", fontsize=12, fontweight="bold")
+        if (limit := limits.get(name)) is None:
+            continue
         panel.vlines(limit, row - 0.25, row + 0.25, color=VERMILION, linewidth=2.5)
         panel.annotate(
             f"limit {limit:,.0f}", (limit, row - 0.25), (0, 2), textcoords="offset points", ha="center", va="bottom",
