@@ -55,12 +55,15 @@ def measure(
 
     Columns: dataset, horizon, model, lookback, seed, validation_mse, mse, mae, seconds, device.
     """
-    series = {ltsf.load(each, shares).name: each for each in data}
+    loaded = {each: ltsf.load(each, shares) for each in data}
+    series = {each.name: path for path, each in loaded.items()}
+    rows = {each.name: len(each.values) for each in loaded.values()}
     folder = run.path / "tasks"
     folder.mkdir(exist_ok=True)
     tasks = [(name, horizon, seed) for seed in range(seeds) for name in series for horizon in horizons]
     files = {task: folder / "{}-{}-{}.json".format(*task) for task in tasks}
     todo = [task for task in tasks if not _done(files[task], models)]
+    todo.sort(key=lambda task: (task[2], -rows[task[0]], -task[1]))  # the longest of a seed first: no late straggler
     kind = device.choose(where).type
     workers = 1 if kind == "cuda" else min(device.cores(), max(1, len(todo)))
     context = multiprocessing.get_context("spawn")  # forking a process that has torch threads can hang
@@ -78,8 +81,7 @@ def measure(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    rows = [row for task in tasks for row in read_json(files[task])["rows"]]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([row for task in tasks for row in read_json(files[task])["rows"]])
 
 
 def _done(path: Path, models: Sequence[str]) -> bool:

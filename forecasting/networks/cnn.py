@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from forecasting.networks.dropout import Dropout
 from forecasting.networks.norm import fold, patches, unfold, zero_head
 
 
@@ -15,7 +16,7 @@ class Block(nn.Module):
             nn.BatchNorm1d(width),
             nn.Conv1d(width, 2 * width, 1),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Conv1d(2 * width, width, 1),
         )
 
@@ -35,7 +36,7 @@ class CNN(nn.Module):
         count = -(-lookback // patch)
         self.stem = nn.Linear(patch, width)  # a convolution whose stride is its kernel
         self.blocks = nn.Sequential(*(Block(width, kernel, dropout) for _ in range(depth)))
-        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), zero_head(width * count, horizon))
+        self.head = nn.Sequential(nn.Flatten(), Dropout(dropout), zero_head(width * count, horizon))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, lookback, channels) -> (batch, horizon, channels)."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from forecasting.networks.dropout import Dropout
 from forecasting.networks.norm import fold, patches, unfold, zero_head
 
 
@@ -20,7 +21,7 @@ class LSTM(nn.Module):
         self.embed = nn.Sequential(nn.Linear(patch, width), nn.GELU())
         self.cell = nn.LSTM(width, width, batch_first=True)
         self.positions = nn.Parameter(0.02 * torch.randn(segments, width))
-        self.head = nn.Sequential(nn.Dropout(dropout), zero_head(width, patch))
+        self.head = nn.Sequential(Dropout(dropout), zero_head(width, patch))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, lookback, channels) -> (batch, horizon, channels)."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from forecasting.networks.dropout import Dropout
 from forecasting.networks.norm import fold, patches, unfold, zero_head
 
 
@@ -27,9 +28,12 @@ class Transformer(nn.Module):
             batch_first=True,
             norm_first=True,
         )
+        # Nothing is dropped out of the attention itself, as in PatchTST: that would leave torch's fused attention.
+        layer.self_attn.dropout = 0.0
+        layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
         # nested tensors serve padded sentences; pre-norm layers cannot use them and would warn
         self.layers = nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)
-        self.head = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), zero_head(width * count, horizon))
+        self.head = nn.Sequential(nn.Flatten(), Dropout(dropout), zero_head(width * count, horizon))
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, lookback, channels) -> (batch, horizon, channels)."""
