@@ -11,9 +11,9 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or x.device.type != "cpu":
-            return super().forward(x)
         dropped = round(256 * self.p)  # of 256
+        if not self.training or x.device.type != "cpu" or dropped == 256:
+            return super().forward(x)
         words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)  # eight elements each
         kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
-        return x * kept * (256 / max(1, 256 - dropped))
+        return x * kept * (256 / (256 - dropped))
