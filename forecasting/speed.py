@@ -165,7 +165,7 @@ def neuralforecast(work: Work, steps: int, race: Race | None) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
     class Watch(Callback):
-        def on_validation_epoch_end(self, trainer: Any, module: Any) -> None:
+        def on_validation_end(self, trainer: Any, module: Any) -> None:
             if race and not trainer.sanity_checking:
                 race(float(trainer.callback_metrics["ptl/val_loss"]))
 
