@@ -161,8 +161,8 @@ def report(rows: pd.DataFrame, table: pd.DataFrame, which: str, run: Run) -> Non
         str(name): (float(own["cpu_seconds"].median()), int(own["hit"].sum())) for name, own in rows.groupby("detector")
     }
     found = {f"anomaly/hits/{name}": float(hits) for name, (_, hits) in points.items()}
-    best = max(points, key=lambda name: points[name][1])
-    heading = f"{best} finds most: {points[best][1]} of {count} anomalies"
+    best = max(points, key=lambda name: (points[name][1], -points[name][0]))
+    heading = f"{best} finds {points[best][1]} of {count} in {points[best][0]:.2g} s a series; none finds more"
     run.figure("anomaly/hits_against_time", plots_anomaly.hits_against_time(points, count, heading))
     run.text("anomaly/benchmark", title(rows, which))
     run.finish(found, series=count, device=run.config["device"])
