@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from forecasting import page, saved
+from forecasting import insight, page, saved
 from forecasting.base import DirectForecaster, default_lookback
 from forecasting.datasets import season
 from forecasting.intervals import coverage
@@ -89,8 +89,8 @@ def compare(
     unit), means over origins; coverage (share of the held-out values within the intervals), seconds (fitting and
     forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv (that table),
     forecast.csv (time, model, forecast, lower, upper after the end of the series), backtest.csv (the same before it,
-    with origin and truth), both as figures and as the page forecast.html, the fitted models, and a scalar an epoch
-    under forecast/MODEL/. Raises InputError for a series too short, an unknown model, a setting that makes no sense,
+    with origin and truth), both as figures and as the page forecast.html, the fitted models, what they look at as figures, and a scalar an
+    epoch under forecast/MODEL/. Raises InputError for a series too short, an unknown model, a setting that makes no sense,
     and a model that fails.
     """
     settled = settle(series, horizon, models, lookback, max_epochs, origins, known, nominal)
@@ -120,6 +120,9 @@ def compare(
         )  # fmt: skip
     forecasts = pd.concat(made, ignore_index=True)
     write(run, series, table, forecasts, settled, horizon, nominal)
+    for name, forecaster in fitted.items():
+        for tag, figure in insight.figures(forecaster).items():
+            run.figure(f"forecast/{name}/{tag}", figure)
     saved.save(run.path / MODEL_FOLDER, {n: f for n, f in fitted.items() if isinstance(f, DirectForecaster)})
     write_json(run.path / MODEL_FOLDER / SERIES_FILE, {
         "name": str(series.name), "horizon": horizon, "interval": nominal, "order": page.order(table),

@@ -23,13 +23,17 @@ class Reversible(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, lookback, channels) -> (batch, horizon, channels)."""
-        last = x[:, -1:]  # (batch, 1, channels)
-        scale = x.std(dim=1, keepdim=True, unbiased=False) + self.epsilon
-        z = (x - last) / scale
+        z, last, scale = self.scaled(x)
         y = self.core(z)  # (batch, horizon, channels)
         if self.skip is not None:
             y = y + torch.einsum("blc,hl->bhc", z, self.skip)  # linear, so it may work on scaled windows
         return y * scale + last
+
+    def scaled(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `core` sees of windows (batch, lookback, channels); their last values, their spreads (batch, 1, channels)."""
+        last = x[:, -1:]
+        scale = x.std(dim=1, keepdim=True, unbiased=False) + self.epsilon
+        return (x - last) / scale, last, scale
 
 
 def fold(x: Tensor) -> Tensor:

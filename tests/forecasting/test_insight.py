@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from forecasting import insight
+from forecasting.forecaster import CNNForecaster, LSTMForecaster, TransformerForecaster
+from forecasting.networks.cnn import CNN
+from forecasting.networks.norm import Reversible
+from forecasting.networks.transformer import Transformer
+
+
+def test_attention_is_that_of_the_network_and_adds_up_to_one():
+    torch.manual_seed(0)
+    network = Reversible(Transformer(24, 6, patch=6, width=8, heads=2, dropout=0.0)).eval()
+    window = torch.randn(24, 1)
+    maps = insight.attention(network, window)
+    assert maps.shape == (2, 2, 4, 4)
+    assert maps.sum(axis=-1) == pytest.approx(1.0, abs=1e-5)
+    # by hand, first layer and head: softmax(q k' / sqrt(d)) of the normalised tokens
+    core = network.core
+    scaled = (window - window[-1]) / (window.std(correction=0) + network.epsilon)
+    tokens = core.embed(scaled.reshape(4, 6)) + core.positions
+    layer = core.layers.layers[0]
+    query, key, _ = torch.nn.functional.linear(
+        layer.norm1(tokens), layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias
+    ).chunk(3, dim=1)
+    by_hand = torch.softmax(query[:, :4] @ key[:, :4].T / 2, dim=1)
+    assert maps[0, 0] == pytest.approx(by_hand.detach().numpy(), abs=1e-5)
+
+
+def test_filters_come_strongest_first():
+    network = Reversible(CNN(24, 6, patch=6, width=8))
+    found = insight.filters(network)
+    sizes = np.linalg.norm(found, axis=1)
+    assert found.shape == (8, 6) and (np.diff(sizes) <= 0).all()
+    assert {tuple(row) for row in found} == {tuple(row) for row in network.core.stem.weight.detach().numpy()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "tags"), [(TransformerForecaster, {"attention"}), (CNNForecaster, {"filters"}), (LSTMForecaster, set())]
+)
+def test_each_family_has_its_figure(kind, tags):
+    from forecasting.datasets import web_traffic
+
+    series = web_traffic()[:400]
+    forecaster = kind(lookback=96, max_epochs=1, steps_per_epoch=2, random_state=0).fit(series, fh=[1, 2, 3])
+    found = insight.figures(forecaster)
+    assert set(found) == tags
+    for figure in found.values():
+        assert figure.get_suptitle().startswith(("Transformer: the last patch", "CNN: what the 8"))
