@@ -92,6 +92,18 @@ def test_phase_of_switches_goes_on_after_update():
     np.testing.assert_allclose(difference, (effect - none)[:, 0], atol=1e-9)
 
 
+def test_the_effect_is_taken_off_the_window():
+    """What the forecaster sees of the past, and the effect on it, make up the past."""
+    X = known(24 * 20)
+    series = web_traffic(days=20) + 400.0 * X["sale"].to_numpy()
+    fitted = RidgeForecaster(lookback=48).fit(series.iloc[:-24], X=X, fh=[1])
+    fitted.update(series.iloc[-24:], X=X, update_params=False)
+    rows = np.arange(24 * 20 - 48, 24 * 20)
+    seen = fitted._values(48) + fitted.effect_(X.iloc[rows], rows)
+    np.testing.assert_allclose((seen * fitted.scale_ + fitted.mean_)[:, 0], series.iloc[rows])
+    assert fitted.effect_(X.iloc[rows], rows).std() > 0.1
+
+
 def test_what_is_missing_is_named():
     X = known(24 * 20 + 24)
     series = web_traffic(days=20) + 400.0 * X["sale"].to_numpy()[: 24 * 20]
