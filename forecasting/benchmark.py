@@ -89,9 +89,9 @@ def compare(
     unit), means over origins; coverage (share of the held-out values within the intervals), seconds (fitting and
     forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv (that table),
     forecast.csv (time, model, forecast, lower, upper after the end of the series), backtest.csv (the same before it,
-    with origin and truth), both as figures and as the page forecast.html, the fitted models, what they look at as figures, and a scalar an
-    epoch under forecast/MODEL/. Raises InputError for a series too short, an unknown model, a setting that makes no sense,
-    and a model that fails.
+    with origin and truth), both as figures and as the page forecast.html, the fitted models, what they look at as
+    figures, and a scalar an epoch under forecast/MODEL/. Raises InputError for a series too short, an unknown model, a
+    setting that makes no sense, and a model that fails.
     """
     settled = settle(series, horizon, models, lookback, max_epochs, origins, known, nominal)
     held_out, start = settled.origins, settled.start

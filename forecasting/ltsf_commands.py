@@ -6,35 +6,43 @@ from typing import Annotated, Literal
 import tyro
 
 from lab.command import Command
+from lab.errors import InputError
 
 
 @dataclass(kw_only=True)
 class BenchmarkForecasters(Command):
-    """Measure CNN, LSTM and Transformer against ridge, DLinear and the naive floor. Goes on where it was stopped."""
+    """Measure CNN, LSTM and Transformer against linear, classic and naive models. Goes on where it was stopped."""
 
-    protocol: Literal["ltsf"] = "ltsf"
-    """ltsf: long horizons on a standardised scale, errors over every window of the test part."""
-    data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATA ...")] = ("ETTh1", "ETTh2", "ETTm1")
-    """ETTh1, ETTh2, ETTm1, or CSVs with a column of times; every other column is a channel."""
+    protocol: Literal["ltsf", "rolling"] = "ltsf"
+    """ltsf: long horizons on a standardised scale, errors over every window of the test part. rolling: one season ahead
+    from several origins at the end of traffic, web and other series, MASE, with the classics beside the networks."""
+    data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATA ...")] = ()
+    """ltsf: ETTh1, ETTh2, ETTm1 (all when left out), or CSVs with a column of times; every other column is a channel.
+    rolling: named series or CSVs; eight when left out."""
     borders: str = "0.7,0.1,0.2"
-    """Shares of a CSV's rows to train, validate and test on; the three ETT files have their published borders."""
-    horizons: tuple[int, ...] = (96, 192, 336, 720)
-    """Steps to forecast."""
+    """ltsf: shares of a CSV's rows to train, validate and test on; the three ETT files have their published borders."""
+    horizons: tuple[int, ...] = ()
+    """Steps to forecast; left out, ltsf takes 96 192 336 720, and rolling the season of each series."""
     seeds: int = 3
     """Seeds 0, 1, ... of first weights and of the order of windows."""
     models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
-    """Out of cnn, lstm, transformer, dlinear, nlinear (these when left out), cnn-lstm, plain-lstm and
-    plain-transformer."""
+    """ltsf: out of cnn, lstm, transformer, dlinear, nlinear (these when left out), cnn-lstm, plain-lstm and
+    plain-transformer. rolling: out of those of `lab forecast`."""
     device: str = "auto"
     """auto, cpu or cuda."""
 
     def __call__(self) -> None:
-        from forecasting import ltsf_benchmark
-        from lab.errors import InputError
+        if self.protocol == "ltsf":
+            self._ltsf()
+        else:
+            self._rolling()
+
+    def _ltsf(self) -> None:
+        from forecasting import ltsf, ltsf_benchmark
         from lab.run import Run
 
-        models = self.models or ltsf_benchmark.DEFAULT
-        ltsf_benchmark.check(models, self.horizons, self.seeds)
+        models, horizons = self.models or ltsf_benchmark.DEFAULT, self.horizons or ltsf.HORIZONS
+        ltsf_benchmark.check(models, horizons, self.seeds)
         try:
             first, second, third = (float(share) for share in self.borders.split(","))
         except ValueError:
@@ -45,16 +53,43 @@ class BenchmarkForecasters(Command):
         name = self.name or f"benchmark-forecasters-{self.protocol}"
         with Run.open(self.runs, name, config, resume=True, metrics=tags) as run:
             rows = ltsf_benchmark.measure(
-                self.data, (first, second, third), self.horizons, self.seeds, models, run, self.device
+                self.data or tuple(ltsf.ETT), (first, second, third), horizons, self.seeds, models, run, self.device
             )
             table = ltsf_benchmark.summary(rows)
             ltsf_benchmark.report(rows, table, run)
         tasks = rows.groupby(["dataset", "horizon"]).ngroups
-        title = f"LTSF, mean over {tasks} tasks and {self.seeds} seeds, standardised scale"
+        title = f"LTSF, mean over {tasks} tasks, {_seeds(self.seeds)}, standardised scale"
         self.show(title, list(table.columns), table.to_numpy().tolist())
         if ltsf_benchmark.is_published_set(rows):
             self.show("Published, same tasks", ["model", "mse", "source"], [list(p) for p in ltsf_benchmark.PUBLISHED])
         self.done({"models": table.to_dict(orient="records"), "tasks": rows.to_dict(orient="records")}, run.path)
+
+    def _rolling(self) -> None:
+        from forecasting import models, rolling
+        from lab.device import choose, threads
+        from lab.run import Run
+
+        if self.seeds < 1 or len(self.horizons) > 1 or any(horizon < 1 for horizon in self.horizons):
+            raise InputError("rolling takes at least 1 seed and at most one horizon, of 1 step or more")
+        if self.models:
+            models.check_models(self.models)
+        choose(self.device)
+        todo = rolling.tasks(self.data, next(iter(self.horizons), None))
+        config = {"protocol": self.protocol, "device": self.device}
+        with threads(1), Run.open(
+            self.runs, self.name or "benchmark-forecasters-rolling", config, resume=True,
+            metrics=[f"forecast/MASE/{model}" for model in self.models or rolling.MODELS],
+        ) as run:  # fmt: skip
+            boards, errors = rolling.measure(todo, self.seeds, self.models, run, self.device)
+            table = rolling.summary(boards)
+            rolling.report(boards, errors, table, run)
+        title = f"Rolling origin, mean over {len(todo)} series, {_seeds(self.seeds)}"
+        self.show(title, list(table.columns), table.to_numpy().tolist())
+        self.done({"models": table.to_dict(orient="records"), "series": boards.to_dict(orient="records")}, run.path)
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count > 1)}"
 
 
 @dataclass(kw_only=True)

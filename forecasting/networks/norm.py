@@ -30,7 +30,7 @@ class Reversible(nn.Module):
         return y * scale + last
 
     def scaled(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What `core` sees of windows (batch, lookback, channels); their last values, their spreads (batch, 1, channels)."""
+        """What `core` sees of x (batch, lookback, channels); the last values and the spreads (batch, 1, channels)."""
         last = x[:, -1:]
         scale = x.std(dim=1, keepdim=True, unbiased=False) + self.epsilon
         return (x - last) / scale, last, scale

@@ -1,0 +1,148 @@
+"""`lab benchmark forecasters --protocol rolling`: the comparison of `lab forecast` over many series, and what it shows.
+
+Each series and seed is a run of its own inside the benchmark's; one that is finished is not measured again.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from forecasting import benchmark, datasets
+from forecasting.measures import mase
+from lab import console
+from lab.jsonfile import write_json
+from lab.ranks import critical_difference, mean_ranks, wins
+from lab.run import RESULT, Run, slug
+
+LONGEST_ETS = 3_000  # rows: exponential smoothing with a season of a day takes minutes an origin beyond
+
+
+class Task(NamedTuple):
+    """A series with the horizon that its users ask for, and what to do about its gaps."""
+
+    series: str
+    horizon: int
+    fill: str = "none"
+
+
+TASKS = (
+    Task("sf-traffic", 24), Task("isp-traffic", 24), Task("web-traffic", 24), Task("nyc-taxi", 48),
+    Task("website-visits", 7), Task("wikipedia-peyton-manning", 7, "interpolate"),
+    Task("wikipedia-r", 7, "interpolate"), Task("airline", 12),
+)  # fmt: skip
+MODELS = (*benchmark.DEFAULT, "theta")
+
+
+def tasks(data: Sequence[str], horizon: int | None) -> list[Task]:
+    """What to measure: `data` (or TASKS) at `horizon`, or at the series' own: one season, 24 steps without one."""
+    known = {task.series: task for task in TASKS}
+    found = []
+    for name in data or known:
+        task = known.get(name)
+        if task is None:
+            cycle = datasets.season(datasets.load(name))
+            task = Task(name, cycle if cycle > 1 else 24)
+        found.append(task._replace(horizon=horizon or task.horizon))
+    return found
+
+
+def models(series: pd.Series, wanted: Sequence[str]) -> tuple[str, ...]:
+    """`wanted`, or MODELS and, where it is quick, ets."""
+    if wanted:
+        return tuple(wanted)
+    return (*MODELS, "ets") if len(series) <= LONGEST_ETS else MODELS
+
+
+def measure(
+    todo: Sequence[Task], seeds: int, wanted: Sequence[str], run: Run, device: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leaderboards (series, horizon, seed, then as `benchmark.compare`), and errors a forecast.
+
+    The second has series, seed, origin, model and MASE of that origin alone.
+    """
+    boards, errors = [], []
+    with console.bar("rolling origin", len(todo) * seeds, "series") as advance:
+        for task in todo:
+            series = datasets.load(task.series, fill=task.fill)
+            names = models(series, wanted)
+            for seed in range(seeds):
+                name = slug(f"{task.series.rsplit('/', 1)[-1].split('.')[0]}-h{task.horizon}-seed{seed}")
+                config = {"series": task.series, "horizon": task.horizon, "seed": seed, "models": list(names)}
+                found = Run.find(run.path / "series", name, config)
+                if found is None or not (found / RESULT).exists():
+                    with Run.open(run.path / "series", name, config, resume=True) as own:
+                        benchmark.compare(series, task.horizon, own, names, seed=seed, device=device)
+                        own.finish({})
+                    found = own.path
+                labels = {"series": task.series, "horizon": task.horizon, "seed": seed}
+                boards.append(pd.read_csv(found / "leaderboard.csv").assign(**labels))
+                errors.append(_errors(pd.read_csv(found / "backtest.csv"), series).assign(**labels))
+                advance(note=task.series)
+    return pd.concat(boards, ignore_index=True), pd.concat(errors, ignore_index=True)
+
+
+def _errors(backtest: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
+    """MASE of every model at every origin: scaled by the seasonal naive's error before the first origin."""
+    first = len(series) - backtest["time"].nunique()
+    history, cycle = series.to_numpy()[:first], datasets.season(series)
+    cycle = cycle if first > cycle else 1
+    rows = [
+        {
+            "model": model,
+            "origin": origin,
+            "MASE": mase(own["truth"].to_numpy(), own["forecast"].to_numpy(), history, cycle),
+        }
+        for (model, origin), own in backtest.groupby(["model", "origin"], sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def common(boards: pd.DataFrame) -> list[str]:
+    """The models that every series has: only those can be ranked against each other."""
+    count = boards["series"].nunique()
+    return [name for name, own in boards.groupby("model", sort=False) if own["series"].nunique() == count]
+
+
+def summary(boards: pd.DataFrame) -> pd.DataFrame:
+    """One row a model that every series has, least mean MASE first: model, MASE, sMAPE, rank, best on, seconds.
+
+    Means over series of means over seeds; "best on" counts the series with the least mean MASE.
+    """
+    names = common(boards)
+    mean = boards[boards["model"].isin(names)].groupby(["series", "model"])[["MASE", "sMAPE", "seconds"]].mean()
+    table = mean["MASE"].unstack()[names]
+    best = table.idxmin(axis=1)
+    found = pd.DataFrame({
+        "model": names, "MASE": table.mean().to_numpy(), "sMAPE": mean["sMAPE"].unstack()[names].mean().to_numpy(),
+        "mean rank": mean_ranks(table.to_numpy()), "best on": [int((best == name).sum()) for name in names],
+        "seconds": mean["seconds"].unstack()[names].mean().to_numpy(),
+    })  # fmt: skip
+    return found.sort_values("MASE", ignore_index=True)
+
+
+def report(boards: pd.DataFrame, errors: pd.DataFrame, table: pd.DataFrame, run: Run) -> None:
+    """Write rolling.csv, forecasts.csv, summary.csv, wins.json, two figures and the run's final figures."""
+    from lab import plots_ranks
+
+    run.table("rolling", boards)
+    run.table("forecasts", errors)
+    run.table("summary", table)
+    names = table["model"].tolist()
+    trials = [
+        own.pivot_table(index=["seed", "origin"], columns="model", values="MASE")[names].to_numpy()
+        for _, own in errors[errors["model"].isin(names)].groupby("series")
+    ]
+    shares = wins(trials)
+    write_json(run.path / "wins.json", {
+        row: {column: [float(x) if np.isfinite(x) else None for x in shares[i][j]] for j, column in enumerate(names)}
+        for i, row in enumerate(names)
+    })  # fmt: skip
+    run.figure("forecast/wins", plots_ranks.win_matrix(names, shares))
+    ranks = dict(zip(names, table["mean rank"], strict=True))
+    count = boards["series"].nunique()
+    if count > 1 and len(names) > 1:
+        difference = critical_difference(len(names), count)
+        run.figure("forecast/ranks", plots_ranks.critical_difference_diagram(ranks, difference, count))
+    run.finish({f"forecast/MASE/{m}": float(e) for m, e in zip(names, table["MASE"], strict=True)}, series=count)

@@ -1,0 +1,82 @@
+"""The rolling-origin benchmark: what is compared with what, and that a series done is not done again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting import rolling
+from forecasting.datasets import web_traffic
+from lab.jsonfile import read_json
+from lab.run import Run
+
+
+def boards(errors):
+    """Leaderboards of one seed; errors: series -> model -> MASE."""
+    return pd.DataFrame([
+        {"series": series, "seed": 0, "model": model, "MASE": error, "sMAPE": 10 * error, "seconds": 1.0}
+        for series, found in errors.items() for model, error in found.items()
+    ])  # fmt: skip
+
+
+def test_only_models_that_every_series_has_are_ranked():
+    table = rolling.summary(boards({"a": {"cnn": 0.5, "naive": 1.0, "ets": 0.1}, "b": {"cnn": 0.9, "naive": 0.8}}))
+    assert table["model"].tolist() == ["cnn", "naive"]
+    assert table["MASE"].tolist() == pytest.approx([0.7, 0.9])
+    assert table["mean rank"].tolist() == [1.5, 1.5] and table["best on"].tolist() == [1, 1]
+
+
+def test_seeds_are_averaged_before_series():
+    both = pd.concat([boards({"a": {"cnn": 1.0}}), boards({"a": {"cnn": 3.0}}), boards({"b": {"cnn": 5.0}})])
+    assert rolling.summary(both)["MASE"].tolist() == pytest.approx([3.5])
+
+
+def test_errors_of_an_origin_are_scaled_by_the_past_alone():
+    series = web_traffic()[:200]
+    times, truth = series.index[-48:].astype(str), series.to_numpy()[-48:]
+    backtest = pd.DataFrame({
+        "model": "m", "origin": np.repeat(["first", "second"], 24), "time": times, "truth": truth,
+        "forecast": truth + 2,
+    })  # fmt: skip
+    past = series.to_numpy()[:152]
+    expected = 2 / np.abs(past[24:] - past[:-24]).mean()
+    found = rolling._errors(backtest, series)
+    assert found["origin"].tolist() == ["first", "second"] and found["MASE"].tolist() == pytest.approx([expected] * 2)
+
+
+def test_a_file_gets_its_season_as_horizon(tmp_path):
+    path = str(tmp_path / "hours.csv")
+    web_traffic()[:100].to_csv(path)
+    assert rolling.tasks(["airline", path], None) == [rolling.Task("airline", 12), rolling.Task(path, 24)]
+    assert rolling.tasks([], 5)[0].horizon == 5 and len(rolling.tasks([], None)) == len(rolling.TASKS)
+
+
+def test_the_benchmark_end_to_end_and_not_twice(tmp_path, monkeypatch):
+    todo = [rolling.Task("airline", 12), rolling.Task("web-traffic", 24)]
+    models = ("seasonal-naive", "linear")
+    with Run.open(tmp_path, "rolling", {}) as run:
+        table, errors = rolling.measure(todo, 1, models, run, "cpu")
+        rolling.report(table, errors, rolling.summary(table), run)
+        monkeypatch.setattr(rolling.benchmark, "compare", None)  # would fail if called
+        again, _ = rolling.measure(todo, 1, models, run, "cpu")
+    assert again.equals(table)
+    found = read_json(run.path / "wins.json")
+    assert found["linear"]["seasonal-naive"][0] == pytest.approx(1 - found["seasonal-naive"]["linear"][0])
+    assert found["linear"]["seasonal-naive"][0] > 0.5  # it is better on both
+    # the leaderboard's MASE is the mean of the origins', each scaled by its own past
+    for name, own in errors.groupby("series"):
+        board = table[table["series"] == name].set_index("model")["MASE"]
+        assert own.groupby("model")["MASE"].mean().to_numpy() == pytest.approx(board.sort_index().to_numpy(), rel=0.1)
+    assert {path.name for path in (run.path / "figures").iterdir()} == {"forecast-wins.png", "forecast-ranks.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seeds", "0"], "at least 1 seed"),
+        (["--models", "x"], "unknown model 'x'"),
+        (["--data", "nothing"], "unknown series 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, lab_command, words, said):
+    done = lab_command("benchmark", "forecasters", "--protocol", "rolling", "--runs", tmp_path, *words)
+    assert done.returncode == 2 and said in done.stderr.replace("\n", " ")
