@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from forecasting import training
 from forecasting.base import DirectForecaster, default_lookback, default_patch
-from forecasting.intervals import LEVELS, Conformal, interpolate, pinball_loss
+from forecasting.intervals import LEVELS, WINDOWS, Conformal, Heads, interpolate, pinball_loss
 from forecasting.linear import RidgeForecaster, SeasonalNaiveForecaster
 from forecasting.networks.cnn import CNN
 from forecasting.networks.lstm import LSTM
@@ -144,6 +144,7 @@ class NetworkForecaster(DirectForecaster):
             if self.skip:
                 linear, _, _ = training.fit_linear(values, self.lookback_, self.horizon_, self.validation)
             self.network_ = self._seeded(self.build, linear)
+            self._begin(self.network_, values, np.arange(last))
         else:
             self.patch_ = self.pretrained_patch_
             self.network_ = copy.deepcopy(pretrained)
@@ -154,15 +155,29 @@ class NetworkForecaster(DirectForecaster):
             self.losses_ = self._seeded(self._run, self.network_, values, starts, rate)
         return first
 
-    def build(self, linear: np.ndarray | None = None) -> nn.Module:
+    def build(self, linear: np.ndarray | None = None) -> Reversible:
         """The network as it is before training, on its device; linear: weights (horizon, lookback) of the skip."""
         options = {"dropout": self.dropout, **(self.options or {})}
         if self.width is not None:
             options["width"] = self.width
         heads = len(LEVELS) if self._checked() == "quantile" else 1
         core = type(self).network(self.lookback_, self.horizon_ * heads, self.patch_, **options)
+        if heads > 1:
+            core = Heads(core, self.horizon_ * heads)
         skip = None if linear is None else torch.from_numpy(linear).float().repeat(heads, 1)
         return Reversible(core, skip).to(choose(self.device))
+
+    @torch.no_grad()
+    def _begin(self, network: Reversible, values: np.ndarray, starts: np.ndarray) -> None:
+        """Let quantile heads start at the quantiles of what the untrained network misses, from windows at `starts`."""
+        if not isinstance(network.core, Heads):
+            return
+        chosen = starts[np.unique(np.linspace(0, len(starts) - 1, min(WINDOWS, len(starts))).astype(int))]
+        view = training.windows(torch.from_numpy(values).float(), self.lookback_, self.horizon_)
+        rows = view[torch.from_numpy(chosen)].to(choose(self.device))
+        network.eval()
+        missed = rows[:, self.lookback_ :] - network(rows[:, : self.lookback_])[:, : self.horizon_]
+        network.core.begin(missed / network.scaled(rows[:, : self.lookback_])[2])
 
     def _run(
         self, network: nn.Module, values: np.ndarray, starts: tuple[Tensor, Tensor], rate: float
@@ -218,6 +233,7 @@ class NetworkForecaster(DirectForecaster):
             self.patch_ = patch
             linear = series.linear(horizon) if self.skip else None
             self.pretrained_network_ = self._seeded(self.build, linear)
+            self._begin(self.pretrained_network_, series.values, series.starts[0].numpy())
             self.pretrained_lookback_, self.pretrained_horizon_ = series.lookback, horizon
             self.pretrained_patch_ = patch
         self.network_ = self.pretrained_network_

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from scipy.stats import norm
-from torch import Tensor
+from torch import Tensor, nn
 
 LEVELS = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 """The quantiles that a network with quantile heads learns; others are interpolated between them."""
@@ -120,6 +120,27 @@ def spread(windows: np.ndarray) -> np.ndarray:
 # --- quantile heads -------------------------------------------------------------------------------------------------
 # A network with Q quantile heads is one whose horizon is Q times as long: (batch, Q * horizon, channels), all steps of
 # the first level first. So every architecture has them, and none needs to know.
+
+
+class Heads(nn.Module):
+    """`core`, whose outputs are quantiles, from a start that is learned on: an untrained core alone would have all of
+    them at one value, and where training does not help that would be kept, as a promise of certainty."""
+
+    def __init__(self, core: nn.Module, outputs: int):
+        super().__init__()
+        self.core = core
+        self.start = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, lookback, channels) -> (batch, levels * horizon, channels)."""
+        return self.core(x) + self.start[:, None]
+
+    @torch.no_grad()
+    def begin(self, errors: Tensor) -> None:
+        """Start at the quantiles of `errors` (windows, horizon, channels) of the untrained core."""
+        rows = errors.transpose(1, 2).flatten(0, 1)  # (windows * channels, horizon)
+        levels = torch.tensor(LEVELS, dtype=rows.dtype, device=rows.device)
+        self.start.copy_(rows.quantile(levels, dim=0).flatten())
 
 
 def pinball_loss(forecast: Tensor, truth: Tensor) -> Tensor:

@@ -189,6 +189,20 @@ def test_quantile_heads_learn_the_noise():
     np.testing.assert_allclose(fitted.predict(), median, rtol=1e-6)
 
 
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("kind", [CNNForecaster, LSTMForecaster, TransformerForecaster])
+def test_heads_that_learned_nothing_promise_no_certainty(kind, skip):
+    """With a learning rate of nought they hold the quantiles of what came after the windows, not one value."""
+    values = np.random.default_rng(0).normal(size=1500).cumsum()
+    series = pd.Series(values, pd.RangeIndex(1500))
+    options = {"lookback": 12, "patch": 4, "max_epochs": 1, "steps_per_epoch": 1, "learning_rate": 0.0, "skip": skip}
+    fitted = kind(**options, intervals="quantile", random_state=0).fit(series, fh=[1, 2, 3])
+    walks = np.random.default_rng(1).normal(size=(3000, 15, 1)).cumsum(axis=1)
+    heads = fitted._outputs((walks[:, :12] - fitted.mean_) / fitted.scale_) * fitted.scale_ + fitted.mean_
+    below = (walks[:, None, 12:, 0] < heads.reshape(3000, len(LEVELS), 3)).mean(axis=(0, 2))
+    np.testing.assert_allclose(below, LEVELS, atol=0.06)
+
+
 # --- dropout --------------------------------------------------------------------------------------------------------
 
 
