@@ -60,7 +60,7 @@ def settle(
     if origins is not None and origins < 1:
         raise InputError(f"backtest {origins} holds nothing out; give 1 or more")
     if not 0 < nominal < 1:
-        raise InputError(f"interval {nominal} is no share of the values; give one between 0 and 1, such as 0.9")
+        raise InputError(f"coverage {nominal} is no share of the values; give one between 0 and 1, such as 0.9")
     held_out = origins or int(np.clip(len(series) // 4 // horizon, 1, 7))
     start = len(series) - held_out * horizon  # rows that the first fit sees
     names = _names(series, models, start, horizon)

@@ -52,7 +52,7 @@ class Forecast(Command):
     """Out of weekly-naive, linear, cnn, lstm, transformer, with statsmodels theta, ets; seasonal-naive always joins."""
     backtest: int | None = None
     """Horizons at the end held out, one after the other; up to seven when left out."""
-    interval: float | None = None
+    coverage: float | None = None
     """Share of the values that the intervals are to cover; 0.9 when left out."""
     intervals: Literal["conformal", "quantile", "dropout"] = "conformal"
     """Where the networks' intervals come from: errors on held-out windows, quantile heads, or Monte Carlo dropout."""
@@ -82,25 +82,25 @@ class Forecast(Command):
         benchmark.check_models(self.models or benchmark.DEFAULT)
         choose(self.device)
         self.horizon = 24 if self.horizon is None else self.horizon
-        self.interval = 0.9 if self.interval is None else self.interval
+        self.coverage = 0.9 if self.coverage is None else self.coverage
         series, known = self._read()
         name = self.name or slug(f"forecast-{Path(self.series).name.split('.')[0]}")
         settings = benchmark.settle(
             series, self.horizon, self.models or None, self.lookback, self.max_epochs, self.backtest, known,
-            self.interval,
+            self.coverage,
         )  # fmt: skip  # before the run's folder is made
         tags = [f"forecast/MASE/{model}" for model in settings.models]
         with Run.open(self.runs, name, settings_of(self), metrics=tags) as run:
             table = benchmark.compare(
                 series, self.horizon, run, self.models or None, self.lookback, self.max_epochs, self.seed, self.device,
-                self.backtest, known, self.intervals, self.interval,
+                self.backtest, known, self.intervals, self.coverage,
             )  # fmt: skip
             run.finish(
                 {f"forecast/MASE/{model}": score for model, score in zip(table["model"], table["MASE"], strict=True)}
             )
         protocol = f"{self.horizon} steps ahead, {settings.origins} origins, lookback {settings.lookback}"
         shown = table.drop(columns="origins")  # said in the title
-        title = f"{self.series}: {series.name}, {protocol}; coverage of {100 * self.interval:g} % intervals"
+        title = f"{self.series}: {series.name}, {protocol}; coverage of {100 * self.coverage:g} % intervals"
         self.show(title, list(shown.columns), shown.to_numpy().tolist())
         best = str(benchmark.best(table)["model"])
         if not benchmark.beats_naive(table):
@@ -121,10 +121,10 @@ class Forecast(Command):
         steps = source.series["horizon"]
         if self.horizon not in (None, steps):
             raise InputError(f"the models of {path} forecast {steps} steps, not {self.horizon}; leave --horizon out")
-        if self.interval is not None and not 0 < self.interval < 1:
-            raise InputError(f"interval {self.interval} is no share of the values; give one between 0 and 1")
+        if self.coverage is not None and not 0 < self.coverage < 1:
+            raise InputError(f"coverage {self.coverage} is no share of the values; give one between 0 and 1")
         series, known = self._read()
-        view = again.forecast(source, series, known, self.models, self.interval, self.device)
+        view = again.forecast(source, series, known, self.models, self.coverage, self.device)
         from lab.run import Run
 
         with Run.open(self.runs, self.name or f"{path.name}-again", settings_of(self)) as run:

@@ -104,7 +104,7 @@ def test_no_model_sees_what_comes_after_its_origin(tmp_path):
         ({"lookback": 0}, "lookback 0"),
         ({"max_epochs": 0}, "max-epochs 0"),
         ({"origins": 0}, "backtest 0"),
-        ({"nominal": 1.0}, r"interval 1\.0"),
+        ({"nominal": 1.0}, r"coverage 1\.0"),
         ({"models": ("lstn",)}, "unknown model 'lstn'; did you mean lstm"),
         ({"models": ("weekly-naive",)}, "weekly-naive"),
         ({"horizon": 100}, r"144 rows are fewer than lookback \d+ \+ horizon 100 .*--lookback 1 --horizon 71, which"),

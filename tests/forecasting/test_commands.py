@@ -98,7 +98,7 @@ def test_again_on_the_same_rows_is_the_same_forecast(tmp_path, fitted, runs, cap
     before = pd.read_csv(fitted / "forecast.csv")
     assert list(made["model"].unique()) == list(before["model"].unique())
     pd.testing.assert_frame_equal(made, before)
-    narrow = again(tmp_path / "first.csv", fitted, runs, capsys, interval=0.5)
+    narrow = again(tmp_path / "first.csv", fitted, runs, capsys, coverage=0.5)
     assert (narrow["upper"] - narrow["lower"] < made["upper"] - made["lower"]).all()
     assert {"forecast.csv", "forecast.html", "figures"} <= {f.name for f in (runs / "forecast-first-again").iterdir()}
 
@@ -141,8 +141,8 @@ def test_again_refused(tmp_path, fitted, runs, capsys):
         again(tmp_path / "first.csv", tmp_path, runs, capsys)
     with pytest.raises(InputError, match="forecast-first forecast 12 steps, not 24; leave --horizon out"):
         again(tmp_path / "first.csv", fitted, runs, capsys, horizon=24)
-    with pytest.raises(InputError, match="interval 90 is no share"):
-        again(tmp_path / "first.csv", fitted, runs, capsys, interval=90)
+    with pytest.raises(InputError, match="coverage 90 is no share"):
+        again(tmp_path / "first.csv", fitted, runs, capsys, coverage=90)
     assert [path.name for path in runs.iterdir()] == ["forecast-first"]  # nothing half-made stays
 
 
