@@ -35,7 +35,7 @@ MOST = 5000  # agent steps of random play; a game that goes on counts as far as 
 
 @dataclass(frozen=True)
 class Settings:
-    seeds: int = setting(8, 2, 100, quick=2)
+    seeds: int = setting(5, 2, 100, quick=2)
     """Games of each policy, and random games of each ROM, each with a seed of its own."""
     roms: int = setting(8, 1, len(ROMS), quick=2)
     """ROMs on which random play is measured."""
@@ -148,7 +148,7 @@ def picture(scores: dict[str, float], trained: list[Policy], played: dict[str, n
         panel.text(bound, len(rows) - 0.45, name, color=ORANGE, fontsize=13, va="bottom",
                    ha="left" if bound == 100 else "right")  # fmt: skip
     panel.set_ylim(-0.6, len(rows) + 0.1)
-    panel.set_xlim(min(-5, *rows.values()), max(190, max(rows.values()) * 1.6))
+    panel.set_xlim(1.1 * min(-5, *rows.values()), max(190, max(rows.values()) * 1.6))
     above = sum(score > 100 for score in scores.values())
     title = f"Above human on {above} of {len(scores)} game{'s' * (len(scores) > 1)} attempted; the paper tried 49"
     label(panel, title, "human-normalised score, % (DM-57: 0 is random play, 100 a human tester)")

@@ -30,7 +30,7 @@ EPSILONS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 class Settings:
     seeds: int = setting(10, 2, 100, quick=4)
     """Trainings on the chain, each with ε = 0 and with ε annealed from 1."""
-    steps: int = setting(3000, 600, 100000, quick=1500)
+    steps: int = setting(2000, 600, 100000, quick=1500)
     """Agent steps of each training."""
     draws: int = setting(50_000, 100, 10_000_000)
     """Actions chosen for each ε."""
