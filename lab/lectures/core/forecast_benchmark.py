@@ -219,6 +219,7 @@ def picture(models: list[str], scores: np.ndarray, fan: dict[str, list[np.ndarra
         panel.fill_between(range(12), each.min(0), each.max(0), color=colour, alpha=0.25, linewidth=0)
         panel.plot(range(12), each.mean(0), color=colour, linewidth=2, label=model,
                    linestyle="--" if model == "linear" else "-")  # fmt: skip
+    panel.set_ylim(top=730)  # room for the legend
     panel.set_xticks(range(-12, 13, 6))
     label(panel, "Airline, last year; band: all starts", "months from the last origin", "thousand passengers a month")
     panel.legend(loc="upper left", fontsize=11)
