@@ -100,8 +100,9 @@ def compare(
         for name in settled.models:
             began = time.monotonic()
             setting = Setting(
-                settled.season, settled.lookback, max_epochs, seed, device, intervals, _reporter(run, name)
-            )
+                settled.season, settled.lookback, max_epochs, seed, device, intervals,
+                bool((series > 0).all()), _reporter(run, name),
+            )  # fmt: skip
             forecasts = []
             with _blamed(name, series):
                 rolled = _roll(MODELS[name], setting, series, known, horizon, start, nominal)

@@ -26,6 +26,8 @@ class Setting:
     seed: int
     device: str
     intervals: str = "conformal"
+    positive: bool = True
+    """Whether every value is above 0, as multiplicative seasons need."""
     callback: Callable[[int, dict[str, float]], None] | None = None
 
 
@@ -55,7 +57,10 @@ def _naive(seasons: int) -> Model:
 def _theta(setting: Setting) -> Any:
     from sktime.forecasting.theta import ThetaForecaster
 
-    return ThetaForecaster(sp=setting.season, deseasonalize=setting.season > 1)
+    return ThetaForecaster(
+        sp=setting.season, deseasonalize=setting.season > 1,
+        deseasonalize_model="multiplicative" if setting.positive else "additive",
+    )  # fmt: skip
 
 
 def _ets(setting: Setting) -> Any:

@@ -200,6 +200,14 @@ def test_statistical_models(tmp_path):
     assert list(table["model"]) == ["seasonal-naive", "ets", "theta"]  # trend and season: the series has both
 
 
+@pytest.mark.skipif(importlib.util.find_spec("statsmodels") is None, reason="needs statsmodels")
+def test_theta_takes_a_series_that_falls_below_nought(tmp_path):
+    series = load("airline") - 200  # some months are negative: no multiplicative season
+    with Run.open(tmp_path, "run", {}) as run:
+        table = benchmark.compare(series, 12, run, models=("seasonal-naive", "theta"), origins=1)
+    assert table.set_index("model")["MASE"]["theta"] < 2
+
+
 def test_command(tmp_path, capsys):
     Forecast(series="airline", horizon=12, models=SIMPLE, runs=tmp_path, json=True)()
     shown = json.loads(capsys.readouterr().out, parse_constant=refuse)
