@@ -42,5 +42,7 @@ def coverage(table: "pd.DataFrame") -> Figure:
 
 
 def _points(gap: float) -> str:
-    size = f"{abs(100 * gap):.0f} points"
-    return f"{size} too {'many' if gap > 0 else 'few'} inside" if abs(gap) >= 0.005 else "as promised"
+    points = round(abs(100 * gap))
+    if points == 0:
+        return "as promised"
+    return f"{points} point{'' if points == 1 else 's'} too {'many' if gap > 0 else 'few'} inside"
