@@ -41,7 +41,7 @@ RATES = (1e-3, 3e-3, 1e-2)
 class Settings:
     seeds: int = setting(3, 1, 20, quick=2)
     """Random starts of each net that learns to recall; of gradients three times as many; rounds of timing."""
-    steps: int = setting(300, 1, 5000, quick=8)
+    steps: int = setting(400, 1, 5000, quick=8)
     """Adam steps on 32 fresh sequences each; training ends before if nothing is left to learn."""
     width: int = setting(32, 4, 256)
     """Features of a token and units of a state, where nets recall and gradients are followed."""
