@@ -25,7 +25,7 @@ def against_ridge(rows: "pd.DataFrame", models: Sequence[str]) -> Figure:
     change = 100 * (errors.loc[shown] / errors.loc["ridge"] - 1)
     order = change.mean(axis=1).sort_values().index
     change = change.loc[order]
-    figure, axes = canvas(width=max(7.0, 2.4 + 0.8 * change.shape[1]), height=1.8 + 0.5 * len(change))
+    figure, axes = canvas(width=max(8.5, 2.4 + 0.8 * change.shape[1]), height=1.8 + 0.5 * len(change))
     panel = axes[0, 0]
     panel.imshow(change.to_numpy().clip(-_CLIP, _CLIP), cmap="PuOr_r", vmin=-_CLIP, vmax=_CLIP, aspect="auto")
     for (row, column), value in np.ndenumerate(change.to_numpy()):
@@ -42,7 +42,7 @@ def against_ridge(rows: "pd.DataFrame", models: Sequence[str]) -> Figure:
     best = order[0]
     wins = int((change.loc[best] < 0).sum())
     title = f"{best} beats the closed-form ridge on {wins} of {change.shape[1]} tasks"
-    label(panel, title, "series and horizon; numbers: mean squared error against the ridge's, in percent")
+    label(panel, title, "mean squared error against the ridge's, in percent")
     return figure
 
 
