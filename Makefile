@@ -1,13 +1,15 @@
 # make demo    the tour: every bench at work, one page of what came out
 # make test    all tests
 # make check   formatting, lint, types and the fast tests
+# make lint    formatting, lint and types
 # Each does all the set-up by itself: a virtual environment in .venv with the tested versions.
 
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest
+# A worker a core, of one thread each: together they never ask for more than there is.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
-.PHONY: demo test check format clean
+.PHONY: demo test check lint format clean
 
 demo: .venv/installed
 	$(BIN)/lab demo
@@ -15,11 +17,13 @@ demo: .venv/installed
 test: .venv/installed
 	$(PYTEST)
 
-check: .venv/installed
+check: lint
+	$(PYTEST) -m "not slow" -q
+
+lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) -m "not slow" -q
 
 format: .venv/installed
 	$(BIN)/ruff format .
