@@ -1,5 +1,6 @@
 """Nearest-neighbour detectors: how far is each window from the nearest window that is normal?"""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,9 @@ class MatrixProfileDetector(ScoreDetector):
     def _score(self, steps: np.ndarray) -> np.ndarray:
         import stumpy
 
-        profile = stumpy.stump(steps, self.window_)[:, 0].astype(float)
+        with warnings.catch_warnings():  # of a series with few windows, which the next line sees to
+            warnings.filterwarnings("ignore", "The window size", UserWarning)
+            profile = stumpy.stump(steps, self.window_)[:, 0].astype(float)
         # infinite where so few windows are there that none counts as a neighbour: then as unlike as can be
         return spread(np.where(np.isfinite(profile), profile, 2 * np.sqrt(self.window_)), self.window_, 1, len(steps))
 
