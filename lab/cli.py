@@ -16,6 +16,7 @@ from typing import Any
 
 from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
 from forecasting.anomaly.commands import BenchmarkDetectors, Detect, Explain
+from forecasting.anomaly.counterfactual_commands import BenchmarkCounterfactuals
 from forecasting.commands import BenchmarkIntervals, DataFetch, DataList, Forecast
 from forecasting.ltsf_commands import BenchmarkForecasters, SpeedForecasters
 from lab.command import Command
@@ -61,6 +62,7 @@ COMMANDS: dict[str, Any] = {
     "report": Report,
     "board": Board,
     "benchmark": {
+        "counterfactuals": BenchmarkCounterfactuals,
         "detectors": BenchmarkDetectors,
         "forecasters": BenchmarkForecasters,
         "intervals": BenchmarkIntervals,
@@ -93,6 +95,8 @@ def parse(words: Sequence[str]) -> Any:
             return tyro.cli(commands, prog=" ".join(path), args=rest, config=markers, **default)
     except SystemExit as stop:
         if stop.code == 0:  # --help
+            if hasattr(commands, "more_help") and (more := commands.more_help(rest)):
+                print(more)
             raise
         raise InputError(_one_line(complaint.getvalue(), " ".join(path))) from None
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from lab import console
 from lab.command import Command, Shared
 from lab.errors import InputError, Notice
 from lab.jsonfile import read_json
@@ -89,12 +90,18 @@ class Report(Shared):
     """Folder with runs; the page is FOLDER/report.html."""
     title: str = "Results"
     """Heading of the page."""
+    lectures: Path = Path("results/lectures")
+    """Where index.html, summary.json and summary.csv of the lecture claims go, if the folder has runs of them."""
 
     def __call__(self) -> None:
         from lab import report
+        from lab.lectures import page as notebook
 
-        page = report.write(self.folder, self.title)
-        self.done({"runs": len(report.find(self.folder))}, page)
+        written = report.write(self.folder, self.title)
+        claims = notebook.write(self.folder, self.lectures)
+        if claims and not self.json:
+            console.results.print(f"Lecture claims: {claims}", markup=False)
+        self.done({"runs": len(report.find(self.folder)), "lectures": str(claims or "")}, written)
 
 
 @dataclass

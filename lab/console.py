@@ -21,6 +21,11 @@ class _Rate(ProgressColumn):
         return Text(f"{rate:,.3g} {task.fields['unit']}/s" if rate else "")
 
 
+def hush() -> None:
+    """No bars from here on: for a process that works for another one, which shows its own."""
+    messages.quiet = True
+
+
 @contextmanager
 def bar(label: str, total: int, unit: str = "steps", start: int = 0) -> Iterator[Callable[..., None]]:
     """A progress bar with rate and time left; yields `advance(n=1, note="")`.

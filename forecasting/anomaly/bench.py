@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from forecasting.anomaly import counterfactual
+from forecasting.anomaly import counterfactual, plain
+from forecasting.anomaly import counterfactual_measures as measures
 from forecasting.anomaly.datasets import Case
 from forecasting.anomaly.detectors import MaskedDetector
 from lab import plots
@@ -131,9 +132,9 @@ def explain(
     start, end, scale = result.start, result.end, detector.scale_
     unit = str(case.series.name or "value")
     metrics = {
-        "anomaly/validity": counterfactual.validity(result.peaks, result.threshold),
-        "anomaly/proximity": counterfactual.proximity(result.paths, values[start:end], scale),
-        "anomaly/diversity": counterfactual.diversity(result.paths, scale),
+        "anomaly/validity": measures.validity(result.peaks, result.threshold),
+        "anomaly/proximity": measures.proximity(result.paths, values[start:end], scale),
+        "anomaly/diversity": measures.diversity(result.paths, scale),
         "anomaly/score_before": result.peak,
         "anomaly/score_after": float(np.median(result.peaks)),
     }
@@ -151,7 +152,7 @@ def explain(
     if len(table):
         run.table("recovery", table)
         assert case.clean is not None
-        metrics["anomaly/coverage_80"] = counterfactual.coverage(result.paths, case.clean[start:end])
+        metrics["anomaly/coverage_80"] = measures.coverage(result.paths, case.clean[start:end])
     run.scalars(metrics, 0)
     flagged = "" if result.peak > result.threshold else " (not flagged)"
     valid = int((result.peaks <= result.threshold).sum())
@@ -180,12 +181,12 @@ def recovery(case: Case, detector: MaskedDetector, result: counterfactual.Explan
         return pd.DataFrame({"method": [], "rmse": []})
     guesses = {
         "counterfactual": result.median,
-        "linear": counterfactual.linear(values, start, end),
-        "last season": counterfactual.last_season(values, start, end, detector.period_),
+        "linear": plain.linear(values, start, end),
+        "last season": plain.last_season(values, start, end, detector.period_),
     }
     if detector.cycle_ != detector.period_:
-        guesses["last cycle"] = counterfactual.last_season(values, start, end, detector.cycle_)
-    errors = [counterfactual.rmse(guess, case.clean[start:end]) for guess in guesses.values()]
+        guesses["last cycle"] = plain.last_season(values, start, end, detector.cycle_)
+    errors = [measures.rmse(guess, case.clean[start:end]) for guess in guesses.values()]
     return pd.DataFrame({"method": list(guesses), "rmse": errors})
 
 

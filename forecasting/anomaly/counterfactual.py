@@ -1,7 +1,8 @@
 """What would have been normal: the flagged part of a series drawn anew, K times, given its surroundings.
 
 Nothing outside the interval changes, not by one bit. Sampling goes through the detector's own masked model (see
-`masked.sample`), the measures below are pure functions.
+`masked.sample`). How good the result is, `counterfactual_measures` says; plain guesses are in `plain`, the smallest
+change that does is in `smallest_change`.
 """
 
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import pandas as pd
 
 from forecasting.anomaly.detectors import MaskedDetector
 from lab.errors import InputError
+
+TRIES = 3  # draws for each counterfactual that is kept
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Explanation:
     peak: float
     """The same with the series as it is."""
     threshold: float
+    accepted: float
+    """Share of all draws that scored at or below the threshold, kept or not."""
 
     @property
     def median(self) -> np.ndarray:
@@ -47,10 +52,14 @@ def explain(
     interval: tuple[int, int],
     k: int = 20,
     random_state: int = 0,
+    tries: int = TRIES,
 ) -> Explanation:
     """Redraw the samples [start, end) of `series` (n,) `k` times, given the rest and a fitted detector.
 
-    The values inside the interval have no influence on the result. The same `random_state` gives the same paths.
+    Draws that the detector does not call normal are drawn again, `tries` times k at most: what is kept follows
+    p(interval | surroundings, score <= threshold), by rejection. If too few pass, the lowest scores fill up the k; with
+    `tries` 1 nothing is rejected. The values inside the interval have no influence on the result. The same
+    `random_state` gives the same paths.
     Raises InputError for an interval that is empty, outside the series or leaves no surroundings, and for k < 1.
     """
     from forecasting.anomaly.masked import sample
@@ -62,12 +71,22 @@ def explain(
     factor = detector.factor_
     first, last = start // factor, -(-end // factor)  # every model step that the interval touches is redrawn
     steps = detector._steps(values)
-    drawn = sample(detector.network_, steps, first, last, k, random_state) * detector.scale_ + detector.mean_
-    paths = drawn if factor == 1 else np.stack([native(values, path, first, start, end, factor) for path in drawn])
-    peaks = [detector.peak(np.concatenate([values[:start], path, values[end:]]), start, end) for path in paths]
+    paths, peaks = np.empty((0, end - start)), np.empty(0)
+    for attempt in range(tries):
+        seed = int(np.random.SeedSequence([random_state, attempt]).generate_state(1)[0])
+        drawn = sample(detector.network_, steps, first, last, k, seed) * detector.scale_ + detector.mean_
+        if factor > 1:
+            drawn = np.stack([native(values, path, first, start, end, factor) for path in drawn])
+        found = [detector.peak(np.concatenate([values[:start], path, values[end:]]), start, end) for path in drawn]
+        paths, peaks = np.concatenate([paths, drawn]), np.concatenate([peaks, found])
+        if (peaks <= detector.threshold_).sum() >= k:
+            break
+    passes = peaks <= detector.threshold_
+    kept = np.argsort(np.where(passes, -np.inf, peaks), kind="stable")[:k]
     return Explanation(
-        start, end, values, paths, np.array(peaks), detector.peak(values, start, end), detector.threshold_
-    )
+        start, end, values, paths[kept], peaks[kept], detector.peak(values, start, end), detector.threshold_,
+        float(passes.mean()),
+    )  # fmt: skip
 
 
 def check(length: int, start: int, end: int, k: int, period: int) -> None:
@@ -123,62 +142,3 @@ def native(values: np.ndarray, path: np.ndarray, first: int, start: int, end: in
             1 - (away[::-1] + 1) / (factor + 1), 0, 1
         )
     return joined
-
-
-# --- measures of a counterfactual -----------------------------------------------------------------------------------
-
-
-def validity(peaks: np.ndarray, threshold: float) -> float:
-    """The share of counterfactuals that the detector calls normal: mean of [peak <= threshold].
-
-    Mothilal, Sharma and Tan (2020), DiCE, section 3.4: the share of examples that reach the wanted class.
-    """
-    return float(np.mean(np.asarray(peaks) <= threshold))
-
-
-def proximity(paths: np.ndarray, original: np.ndarray, scale: float) -> float:
-    """How far the paths (K, width) are from the original (width,): mean |path - original| / scale; smaller is nearer.
-
-    The scaled L1 distance of Wachter, Mittelstadt and Russell (2017), equation 4, a mean over samples and paths;
-    `scale` is the spread of the training part (theirs: the median absolute deviation, 0 for a series of spikes).
-    """
-    return float(np.mean(np.abs(paths - original)) / scale)
-
-
-def diversity(paths: np.ndarray, scale: float) -> float:
-    """How far the paths (K, width) are from one another: mean |a - b| / scale over all pairs; 0 for one path.
-
-    Mothilal, Sharma and Tan (2020), section 3.4: the mean distance between pairs.
-    """
-    if len(paths) < 2:
-        return 0.0
-    a, b = np.triu_indices(len(paths), 1)
-    return float(np.mean(np.abs(paths[a] - paths[b])) / scale)
-
-
-def coverage(paths: np.ndarray, truth: np.ndarray, level: float = 0.8) -> float:
-    """The share of true samples (width,) within the central `level` band of the paths (K, width); ideally `level`."""
-    low, high = np.quantile(paths, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return float(np.mean((truth >= low) & (truth <= high)))
-
-
-def rmse(path: np.ndarray, truth: np.ndarray) -> float:
-    """Root mean squared error, in the series' unit."""
-    return float(np.sqrt(np.mean((np.asarray(path) - truth) ** 2)))
-
-
-def linear(values: np.ndarray, start: int, end: int) -> np.ndarray:
-    """The straight line between the samples on either side of [start, end); level at an end of the series."""
-    known = np.r_[0:start, end : len(values)]
-    return np.interp(np.arange(start, end), known, values[known])
-
-
-def last_season(values: np.ndarray, start: int, end: int, season: int) -> np.ndarray:
-    """The season before: values[t - m season] with the smallest m that leads before the interval.
-
-    Where that is before the series, the season after it: values[t + m season].
-    """
-    at = np.arange(start, end)
-    before = at - season * ((at - start) // season + 1)
-    after = at + season * ((end - 1 - at) // season + 1)
-    return values[np.where(before >= 0, before, np.minimum(after, len(values) - 1))]

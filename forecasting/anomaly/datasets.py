@@ -98,11 +98,16 @@ def web_traffic_anomaly(
 def inject(clean: np.ndarray, start: int, end: int, kind: str) -> np.ndarray:
     """A copy of `clean` (n,) with one anomaly in [start, end).
 
-    kind: "outage" (45 % of the normal), "surge" (170 %), "stuck" (the first value held), "reversed" (in time).
+    kind: "outage" (45 % of the normal), "surge" (170 %), "spike" (rising to three times the normal in the middle, and
+    back), "dip" (falling to a fifth), "shift" (a level higher by a standard deviation of the series), "stuck" (the
+    first value held), "reversed" (in time), "frequency" (the same course twice, at double speed).
     """
     part = clean[start:end]
+    tent = 1 - np.abs(np.linspace(-1, 1, end - start + 2))[1:-1]  # 0 outside the interval, 1 in its middle
     kinds = {
-        "outage": 0.45 * part, "surge": 1.7 * part, "stuck": np.full_like(part, part[0]), "reversed": part[::-1],
+        "outage": 0.45 * part, "surge": 1.7 * part, "spike": (1 + 2 * tent) * part, "dip": (1 - 0.8 * tent) * part,
+        "shift": part + clean.std(), "stuck": np.full_like(part, part[0]), "reversed": part[::-1],
+        "frequency": part[2 * np.arange(len(part)) % len(part)],
     }  # fmt: skip
     if kind not in kinds:
         raise unknown("anomaly", kind, kinds)

@@ -1,11 +1,16 @@
 """The masked generative detector, and (in the files beside) its peers, all behind `base.ScoreDetector`."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from forecasting.anomaly import period as periods
 from forecasting.anomaly.base import ScoreDetector, blocks, tail_quantile
 from forecasting.anomaly.metrics import runs
 from lab.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["MaskedDetector", "blocks", "runs", "tail_quantile"]
 
@@ -98,7 +103,9 @@ class MaskedDetector(ScoreDetector):
         cycle = periods.cycle(self.train_, beat)
         self.cycle_ = self.period_ if cycle == beat else cycle * self.factor_
         self.widths_ = sorted({max(2, self.window_ // 4), self.window_})
-        shape = masked.Shape(round(1.5 * self.window_), max(beat, 32), tuple(sorted({beat, cycle})))
+        # one week ago is as noisy as now; the mean of three is less so
+        echoes = {beat, cycle, *(many * cycle for many in (2, 3) if many * cycle <= len(steps) // 2)}
+        shape = masked.Shape(round(1.5 * self.window_), max(beat, 32), tuple(sorted(echoes)))
         shown = console.bar("masked model", self.max_epochs, "epochs") if self.progress else nullcontext(_silent)
         # the held-out end of the training part, which the threshold comes from, also says which epoch is best
         held_out = self.train_[len(steps) :]
@@ -118,27 +125,39 @@ class MaskedDetector(ScoreDetector):
                 f"window {self.window} does not fit twice into the training part of {length} samples; give less"
             )
 
-    def _score_steps(self, steps: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
-        """Scores of model steps (n,); only [first, last) is computed, the rest is NaN.
+    def step_scores(self, series: "Tensor", first: int, last: int) -> "Tensor":
+        """Scores of the model steps [first, last) of a standardised series (1, n); gradients flow back to it.
 
         Windows stand at fixed places whatever part is asked for, so that a part has the scores that the whole would.
         """
-        from forecasting.anomaly.masked import surprise
+        import torch
 
-        last = len(steps) if last is None else last
-        score = np.zeros(len(steps))
+        from forecasting.anomaly.masked import surprises
+
+        length = series.shape[1]
+        score = torch.zeros(length, dtype=torch.float64)
         for width in self.widths_:
             stride = max(1, width // 4)
-            starts = np.arange(-(width // stride) * stride + stride, len(steps), stride)
+            starts = torch.arange(-(width // stride) * stride + stride, length, stride)
             starts = starts[(starts + width > first) & (starts < last) & (starts + width > 0)]
-            total, count = np.zeros(len(steps)), np.zeros(len(steps))
-            for start, value in zip(starts, surprise(self.network_, steps, starts, width), strict=True):
-                inside = slice(max(start, 0), start + width)
-                total[inside] += value
-                count[inside] += 1
-            score += total / np.maximum(count, 1) / len(self.widths_)
-        score[:first] = score[last:] = np.nan
-        return score
+            windows = surprises(self.network_, series, starts, width).double()
+            at = starts[:, None] + torch.arange(width)  # (windows, width): the steps of each
+            inside = (at >= 0) & (at < length)
+            total = torch.zeros_like(score).index_add(0, at[inside], windows[:, None].expand_as(at)[inside])
+            count = torch.bincount(at[inside], minlength=length).clamp(min=1)
+            score = score + total / count / len(self.widths_)
+        return score[first:last]
+
+    def _score_steps(self, steps: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
+        """Scores of the model steps [first, last) of steps (n,)."""
+        import torch
+
+        from lab.device import threads
+
+        # one thread: gains nothing from two, and gives the same numbers on any machine
+        with threads(1), torch.no_grad():
+            series = torch.as_tensor(steps, dtype=torch.float32)[None]
+            return self.step_scores(series, first, len(steps) if last is None else last).numpy()
 
     def _normal_scores(self, cut: int) -> np.ndarray:
         return self._score(self.train_)[cut:]  # they want their surroundings
@@ -149,7 +168,7 @@ class MaskedDetector(ScoreDetector):
     def peak(self, values: np.ndarray, start: int, end: int) -> float:
         """The highest score within [start, end) of `values` (n,); nats a step."""
         first, last = start // self.factor_, -(-end // self.factor_)
-        return float(np.nanmax(self._score_steps(self._steps(values), first, last)))
+        return float(self._score_steps(self._steps(values), first, last).max())
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):

@@ -24,6 +24,7 @@ from lab import device as devices
 
 _BATCH = 24  # crops an update
 _CROPS_AT_ONCE = 64  # crops a forward pass when scoring: bounds the memory
+SWEEPS = 2  # times that a draw is gone over again
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class MaskedNetwork(nn.Module):
     hundred updates then suffice to learn what repeats.
     """
 
-    def __init__(self, shape: Shape, channels: int = 32, components: int = 5, kernel: int = 3, dropout: float = 0.1):
+    def __init__(self, shape: Shape, channels: int = 32, components: int = 5, dropout: float = 0.1):
         super().__init__()
         self.shape = shape
         sights = 1 + 2 * len(shape.lags)  # the crop itself and each lag to both sides
@@ -54,10 +55,8 @@ class MaskedNetwork(nn.Module):
         self.blocks = nn.ModuleList()
         reach, dilation = 0, 1
         while reach < shape.context:
-            self.blocks.append(
-                nn.Conv1d(channels, 2 * channels, kernel, padding=dilation * (kernel // 2), dilation=dilation)
-            )
-            reach += dilation * (kernel // 2)
+            self.blocks.append(nn.Conv1d(channels, 2 * channels, 3, padding=dilation, dilation=dilation))
+            reach += dilation
             dilation *= 2
         self.mix = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in self.blocks)
         self.dropout = nn.Dropout1d(
@@ -77,6 +76,28 @@ class MaskedNetwork(nn.Module):
         for block, mix in zip(self.blocks, self.mix, strict=True):
             value, gate = block(x).chunk(2, dim=1)
             x = x + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate)))
+        return self._mixture(x)
+
+    def at(self, sights: Tensor, step: int) -> Tensor:
+        """What `forward` says of one step, (batch, components, 3), without working out the others.
+
+        Dilations double from one block to the next, so of the steps that a block puts out the next one needs every
+        second only: each is a convolution of stride 2, and the lattice of steps thins out until one is left.
+        """
+        reach = 2 ** len(self.blocks) - 1
+        first, last, steps = step - reach, step + reach + 1, sights.shape[-1]
+        sights = functional.pad(sights[..., max(0, first) : last], (max(0, -first), max(0, last - steps)))
+        places = torch.arange(first, last, device=sights.device)
+        inside = ((places >= 0) & (places < steps)).to(sights.dtype)  # forward's convolutions see zeros outside
+        x = self.first(sights)
+        for block, mix in zip(self.blocks, self.mix, strict=True):
+            around = functional.conv1d(x * inside, block.weight, block.bias, stride=2)
+            value, gate = around.chunk(2, dim=1)
+            x = x[..., 1:-1:2] + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate)))
+            inside = inside[1:-1:2]
+        return self._mixture(x)[:, 0]
+
+    def _mixture(self, x: Tensor) -> Tensor:
         batch, _, steps = x.shape
         return self.head(x).view(batch, 3, -1, steps).permute(0, 3, 2, 1)  # (batch, steps, components, 3)
 
@@ -237,52 +258,64 @@ def train(
     return network.eval(), history
 
 
-@devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine
-@torch.no_grad()
-def surprise(network: MaskedNetwork, values: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
-    """Mean -log p a step, in nats, of each window [start, start + width) of `values` (n,) given only what is around it.
+def surprises(network: MaskedNetwork, series: Tensor, starts: Tensor, width: int) -> Tensor:
+    """Mean -log p a step, in nats, of each window [start, start + width) of a series given only what is around it.
 
     Two views of each are taken, one with the echoes of the past only and one with those of the future only, and the
     less surprised one counts: else the weeks before and after an anomaly would be flagged for being unlike it.
-    starts: (windows,) may reach over either end of the series; only the steps inside count. Returns (windows,).
+    series: (1, n); gradients flow back to it. starts: (windows,) may reach over either end of the series; only the
+    steps inside count. Returns (windows,).
     """
-    series, length = torch.as_tensor(values, dtype=torch.float32)[None], len(values)
+    length = series.shape[1]
     means = []
-    for chunk in np.array_split(starts, max(1, -(-len(starts) // _CROPS_AT_ONCE))):
-        first = torch.as_tensor(chunk).clamp(min=0)
-        last = torch.as_tensor(chunk + width).clamp(max=length)
+    for chunk in starts.split(_CROPS_AT_ONCE):
+        first, last = chunk.clamp(min=0), (chunk + width).clamp(max=length)
         lo, hi, yes = torch.zeros_like(first), torch.full_like(first, length), torch.ones_like(first, dtype=torch.bool)
         views = []
         for past in (yes, ~yes):
             sights, target, hidden = look(series, Masks(first, last, lo, hi, past, ~past), network.shape)
             density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
             views.append(-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1))
-        means.append(torch.minimum(*views).numpy())
-    return np.concatenate(means)
+        means.append(torch.minimum(*views))
+    return torch.cat(means)
 
 
 @devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine
 @torch.no_grad()
-def sample(network: MaskedNetwork, values: np.ndarray, first: int, last: int, count: int, seed: int) -> np.ndarray:
+def sample(
+    network: MaskedNetwork, values: np.ndarray, first: int, last: int, count: int, seed: int, sweeps: int = SWEEPS
+) -> np.ndarray:
     """`count` draws of the steps [first, last) of `values` (n,) given all other steps; (count, last - first).
 
-    From left to right, each step given the surroundings and the steps drawn so far. What `values` holds inside the
-    interval is never looked at. Where the interval goes on beyond the model's longest run, what lies after is out of
-    sight until the end comes near.
+    From left to right, each step given the surroundings and the steps drawn so far; then `sweeps` times over: pieces
+    of a quarter of the longest run, each hidden and drawn again given all else (block Gibbs sampling), which mends
+    where the way from left to right went astray. What `values` holds inside the interval is never looked at. Where the
+    interval goes on beyond the model's longest run, what lies after is out of sight until the end comes near.
     """
     generator = torch.Generator().manual_seed(seed)
     shape, length = network.shape, len(values)
     paths = torch.as_tensor(values, dtype=torch.float32).repeat(count, 1)
     paths[:, first:last] = 0.0
     for step in range(first, last):
-        begin = torch.full((count,), step)
         # with more still to draw than one run holds, hide everything to the end of the crop
         far = last - step > shape.window
-        end = torch.full((count,), min(last, step + shape.window + shape.context))
-        hi = end if far else torch.full((count,), length)
-        shown = torch.ones(count, dtype=torch.bool)
-        sights, values_seen, _ = look(paths, Masks(begin, end, torch.zeros_like(begin), hi, shown, shown), shape)
-        mixture = network(sights.to(network.head.weight.device)).cpu()[:, shape.context]  # the run's first step
-        # `values_seen` is relative to the crop's centre, and the step itself still holds 0: its negative is the centre
-        paths[:, step] = draw(mixture, generator) - values_seen[:, shape.context]
+        end = min(last, step + shape.window + shape.context)
+        _draw_step(network, paths, step, end, end if far else length, generator)
+    piece = max(1, shape.window // 4)
+    for sweep in range(sweeps):
+        for begin in range(first - sweep * piece // max(1, sweeps), last, piece):  # pieces that lie elsewhere each time
+            for step in range(max(first, begin), min(last, begin + piece)):
+                _draw_step(network, paths, step, min(last, begin + piece), length, generator)
     return paths[:, first:last].numpy()
+
+
+def _draw_step(network: MaskedNetwork, paths: Tensor, step: int, end: int, hi: int, generator: torch.Generator) -> None:
+    """Draw one step of each path (count, n), in place; [step, end) is hidden, and all from `hi` on is out of sight."""
+    count = len(paths)
+    begin, last, most = (torch.full((count,), place) for place in (step, end, hi))
+    paths[:, step] = 0.0
+    shown = torch.ones(count, dtype=torch.bool)
+    sights, values_seen, _ = look(paths, Masks(begin, last, torch.zeros_like(begin), most, shown, shown), network.shape)
+    mixture = network.at(sights.to(network.head.weight.device), network.shape.context).cpu()
+    # `values_seen` is relative to the crop's centre, and the step itself holds 0: its negative is the centre
+    paths[:, step] = draw(mixture, generator) - values_seen[:, network.shape.context]

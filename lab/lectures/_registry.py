@@ -45,6 +45,20 @@ def claim(id: str) -> Claim:
     return Claim.parse(id, ast.get_docstring(ast.parse(_file(id).read_text())) or "")
 
 
+def settings(id: str) -> list[tuple[str, str, str]]:
+    """(name, default and bounds, meaning) of each setting of an experiment, from its source."""
+    body = ast.parse(_file(id).read_text()).body
+    lines = next(each.body for each in body if isinstance(each, ast.ClassDef) and each.name == "Settings")
+    found = []
+    for line, after in zip(lines, [*lines[1:], None], strict=True):
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(line.value, ast.Call):
+            said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            meaning = " ".join(str(after.value.value).split()) if said else ""  # type: ignore[union-attr]
+            default, *bounds = (ast.unparse(each).strip("'") for each in line.value.args)
+            found.append((line.target.id, default + (f" ({' to '.join(bounds)})" if bounds else ""), meaning))
+    return found
+
+
 def load(id: str) -> ModuleType:
     """The experiment's module, with `Settings` and `measure`. Raises InputError for an unknown experiment."""
     path = _file(id)

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import multiprocessing
+import multiprocessing.connection
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,9 +120,12 @@ def reproduce_each(
     seeds: int | None = None,
     runs: str | Path = "results/runs",
     force: bool = False,
+    jobs: int = 1,
 ) -> Iterator[Result]:
-    """Reproduce one experiment after the other; one that breaks down gives a Result with `error` and stops no other.
+    """Reproduce several experiments; one that breaks down gives a Result with `error` and stops no other.
 
+    jobs: how many at a time, each in a process of its own with one thread (0: as many as there are cores); with 1, one
+    after the other in this process. With more, results come in the order in which they are done.
     Settings are checked for all of them before the first is run. Raises InputError as `reproduce` does.
     """
     broken: dict[str, str] = {}
@@ -130,15 +136,78 @@ def reproduce_each(
             raise
         except Exception as error:  # a file that cannot even be imported is one failed experiment
             broken[id] = _line(error)
-    for id in ids:
-        if id in broken:
-            yield _broken(id, broken[id], 0.0)
-            continue
-        started = time.perf_counter()
+    for id, words in broken.items():
+        yield _broken(id, words, 0.0)
+    sound = [id for id in ids if id not in broken]
+    options = {"settings": settings, "quick": quick, "seeds": seeds, "runs": runs, "force": force}
+    if jobs == 1:
+        for id in sound:
+            yield _attempt(id, options)
+    else:
+        yield from _parallel(sound, options, jobs)
+
+
+def _attempt(id: str, options: Mapping[str, Any]) -> Result:
+    started = time.perf_counter()
+    try:
+        return reproduce(id, **options)
+    except Exception as error:
+        return _broken(id, _line(error), round(time.perf_counter() - started, 3))
+
+
+def _parallel(ids: Sequence[str], options: Mapping[str, Any], jobs: int) -> Iterator[Result]:
+    """Each experiment in a process of its own; one that is killed takes no other with it."""
+    from lab.device import cores
+
+    context = multiprocessing.get_context("spawn")
+    waiting, busy = list(ids), dict[Any, tuple[Any, str, float]]()
+    with _one_thread():
         try:
-            yield reproduce(id, settings, quick=quick, seeds=seeds, runs=runs, force=force)
-        except Exception as error:
-            yield _broken(id, _line(error), round(time.perf_counter() - started, 3))
+            while waiting or busy:
+                while waiting and len(busy) < (jobs or cores()):
+                    here, there = context.Pipe(duplex=False)
+                    process = context.Process(target=_work, args=(there, waiting[0], options), daemon=False)
+                    process.start()
+                    there.close()
+                    busy[here] = (process, waiting.pop(0), time.perf_counter())
+                ready: list[Any] = multiprocessing.connection.wait(busy)
+                for done in ready:
+                    process, id, started = busy.pop(done)
+                    try:
+                        result = done.recv()
+                    except EOFError:
+                        process.join()
+                        words = f"its process ended with exit code {process.exitcode}"
+                        result = _broken(id, words, round(time.perf_counter() - started, 3))
+                    process.join()
+                    yield result
+        finally:
+            for process, _, _ in busy.values():
+                process.terminate()
+                process.join()
+
+
+def _work(there: Any, id: str, options: Mapping[str, Any]) -> None:
+    """What a process of `_parallel` does."""
+    from lab import console
+
+    console.hush()
+    there.send(_attempt(id, options))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """NumPy's and torch's thread pools have one thread in the processes that are started inside."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def prepare(id: str, settings: Mapping[str, Any] | None, quick: bool, seeds: int | None) -> Any:
@@ -146,15 +215,20 @@ def prepare(id: str, settings: Mapping[str, Any] | None, quick: bool, seeds: int
     return build(_registry.load(id).Settings, settings or {}, quick, seeds, of=id)
 
 
-def newest(id: str, runs: Path) -> Verdict | None:
-    """The verdict last found under `runs` for an experiment as it is by default, if there is one.
+def newest_run(id: str, runs: Path) -> Path | None:
+    """The last finished run under `runs` of an experiment as it is by default, if there is one.
 
     Where its defaults have changed since, the later runs lie in reproduce-ID-2 and so on.
     """
     folders = (path for path in runs.glob(f"reproduce-{id}*") if re.fullmatch(rf"reproduce-{id}(-\d+)?", path.name))
-    found = [path / "result.json" for path in folders if _read(path / "result.json").get("verdict") in [*Verdict]]
-    last = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
-    return Verdict(_read(last)["verdict"]) if last else None
+    found = [path for path in folders if _read(path / "result.json").get("verdict") in [*Verdict]]
+    return max(found, key=lambda path: (path / "result.json").stat().st_mtime_ns, default=None)
+
+
+def newest(id: str, runs: Path) -> Verdict | None:
+    """The verdict of that run."""
+    path = newest_run(id, runs)
+    return Verdict(_read(path / "result.json")["verdict"]) if path else None
 
 
 def _line(error: Exception) -> str:

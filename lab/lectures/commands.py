@@ -1,5 +1,6 @@
 """`lab reproduce`: test what the lectures claim. Everything heavy is imported when an experiment is run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Reproduce(Command):
-    """Test a lecture's claim, several, or a whole section of them; without an ID, list them."""
+    """Test a lecture's claim, several, or a whole section of them; without an ID, list them.
+
+    lab reproduce ID --help shows the settings of an experiment.
+    """
 
     ids: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[ID ...]")] = ()
     """The experiments, such as perceptron-xor."""
@@ -33,6 +37,19 @@ class Reproduce(Command):
     """Shortened settings, a few seconds each; a look, not a result."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
     """Measure again what has been measured already."""
+    jobs: int = 0
+    """Experiments at a time, where there are several; 0: as many as there are cores."""
+
+    @staticmethod
+    def more_help(words: Sequence[str]) -> str:
+        """The settings of the experiments named in `words`, for --help."""
+        from lab.lectures import _registry
+
+        parts = []
+        for id in (word for word in words if word in _registry.ids()):
+            lines = [f"  {name}={default}\n      {meaning}" for name, default, meaning in _registry.settings(id)]
+            parts.append("\n".join([f"Settings of {id}, for --set NAME=VALUE:", *(lines or ["  none"])]))
+        return "\n\n".join(parts)
 
     def __call__(self) -> None:
         from lab.lectures import ids, reproduce
@@ -42,6 +59,8 @@ class Reproduce(Command):
         chosen = list(dict.fromkeys(self.ids)) or (ids(self.section) if self.section or self.all else [])
         if self.name and len(self.ids) != 1:
             raise InputError("--name names one run; give it with one experiment")
+        if self.jobs < 0:
+            raise InputError(f"--jobs is {self.jobs}; give at least 0")
         overrides = dict(map(_pair, self.settings))
         if not chosen:
             self._list()
@@ -72,17 +91,18 @@ class Reproduce(Command):
         self.done(result.to_json(), result.path)
 
     def _several(self, chosen: list[str], overrides: dict[str, str]) -> None:
-        """One experiment after the other, then a table of verdicts; exit code 1 if one broke down."""
+        """Several at a time, then a table of verdicts; exit code 1 if one broke down."""
         from lab.lectures import reproduce_each
 
         results: list[Result] = []
         with console.bar("lab reproduce", len(chosen), "experiments") as advance:
             for result in reproduce_each(
-                chosen, overrides, quick=self.quick, seeds=self.seeds, runs=self.runs, force=self.force
+                chosen, overrides, quick=self.quick, seeds=self.seeds, runs=self.runs, force=self.force, jobs=self.jobs
             ):
                 results.append(result)
                 advance(1, result.claim.id)
         rows = [[each.claim.id, each.error or each.verdict, each.seconds, _note(each)] for each in results]
+        results.sort(key=lambda each: chosen.index(each.claim.id))
         self.show("What the lectures claim", ["experiment", "verdict", "seconds", "conditions held"], rows)
         self.done({"experiments": [each.to_json() for each in results]}, self.runs)
         if any(each.error for each in results):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from forecasting.anomaly import counterfactual
+from forecasting.anomaly import counterfactual, plain
+from forecasting.anomaly import counterfactual_measures as measures
 from forecasting.anomaly.detectors import MaskedDetector, blocks
 from lab.errors import InputError
 
@@ -36,10 +37,10 @@ def test_what_is_in_the_window_has_no_influence(detector, series):
 def test_the_flat_part_becomes_a_wave_that_the_detector_calls_normal(detector, series):
     result = counterfactual.explain(detector, series, (800, 820), k=10)
     assert result.peak > result.threshold
-    assert counterfactual.validity(result.peaks, result.threshold) >= 0.9
+    assert measures.validity(result.peaks, result.threshold) >= 0.9
     true = waves(1000)[800:820]
-    straight = counterfactual.rmse(counterfactual.linear(series, 800, 820), true)
-    assert counterfactual.rmse(result.median, true) < 0.4 * straight
+    straight = measures.rmse(plain.linear(series, 800, 820), true)
+    assert measures.rmse(result.median, true) < 0.4 * straight
 
 
 def test_peaks_are_those_of_the_whole_series_scored(detector, series):
@@ -85,17 +86,17 @@ def test_wrong_intervals_are_refused_in_one_line(detector, series, interval, k, 
 
 def test_measures_by_hand():
     paths = np.array([[1.0, 2.0], [3.0, 6.0], [1.0, 2.0]])
-    assert counterfactual.validity(np.array([0.1, 2.0, 0.5]), 0.5) == pytest.approx(2 / 3)
-    assert counterfactual.proximity(paths, np.array([1.0, 1.0]), 2.0) == pytest.approx((0 + 1 + 2 + 5 + 0 + 1) / 6 / 2)
-    assert counterfactual.diversity(paths, 2.0) == pytest.approx((3 + 0 + 3) / 3 / 2)  # pair means 3, 0, 3
-    assert counterfactual.diversity(paths[:1], 2.0) == 0
-    assert counterfactual.coverage(np.arange(11.0)[:, None].repeat(2, 1), np.array([5.0, 9.5])) == 0.5
-    assert counterfactual.rmse(np.array([3.0, 0.0]), np.array([0.0, 4.0])) == pytest.approx(np.sqrt(12.5))
+    assert measures.validity(np.array([0.1, 2.0, 0.5]), 0.5) == pytest.approx(2 / 3)
+    assert measures.proximity(paths, np.array([1.0, 1.0]), 2.0) == pytest.approx((0 + 1 + 2 + 5 + 0 + 1) / 6 / 2)
+    assert measures.diversity(paths, 2.0) == pytest.approx((3 + 0 + 3) / 3 / 2)  # pair means 3, 0, 3
+    assert measures.diversity(paths[:1], 2.0) == 0
+    assert measures.coverage(np.arange(11.0)[:, None].repeat(2, 1), np.array([5.0, 9.5])) == 0.5
+    assert measures.rmse(np.array([3.0, 0.0]), np.array([0.0, 4.0])) == pytest.approx(np.sqrt(12.5))
 
 
 def test_the_plain_guesses_by_hand():
     x = np.array([0.0, 1, 2, 3, 100, 100, 6, 7])
-    assert np.allclose(counterfactual.linear(x, 4, 6), [4, 5])
-    assert np.allclose(counterfactual.last_season(x, 4, 6, 3), [1, 2])
-    assert np.allclose(counterfactual.last_season(x, 4, 6, 1), [3, 3])
-    assert np.allclose(counterfactual.last_season(x, 0, 2, 3), [3, 100])
+    assert np.allclose(plain.linear(x, 4, 6), [4, 5])
+    assert np.allclose(plain.last_season(x, 4, 6, 3), [1, 2])
+    assert np.allclose(plain.last_season(x, 4, 6, 1), [3, 3])
+    assert np.allclose(plain.last_season(x, 0, 2, 3), [3, 100])

@@ -63,6 +63,17 @@ def test_echoes_are_those_of_the_lag_and_can_be_left_out():
     assert without[0, [4, 5, 8, 9]].abs().sum() > 0
 
 
+def test_one_step_alone_is_as_among_all():
+    torch.manual_seed(0)
+    network = masked.MaskedNetwork(SHAPE).eval()
+    torch.nn.init.normal_(network.head.weight)
+    sights = torch.randn(3, 10, SHAPE.crop)
+    with torch.no_grad():
+        whole = network(sights)
+        for step in (0, 3, SHAPE.context, SHAPE.crop - 1):  # also where the crop ends within reach
+            assert torch.allclose(network.at(sights, step), whole[:, step], atol=1e-5)
+
+
 def test_training_masks_stay_inside_the_series():
     drawn = masked.training_masks(30, SHAPE, 2000, torch.Generator().manual_seed(0))
     assert (drawn.first >= 0).all() and (drawn.last <= 30).all() and (drawn.last > drawn.first).all()

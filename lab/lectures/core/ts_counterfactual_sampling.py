@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from forecasting.anomaly import counterfactual
+from forecasting.anomaly import counterfactual_measures as measures
 from forecasting.anomaly.counterfactual import Explanation
 from forecasting.anomaly.datasets import inject
 from forecasting.anomaly.detectors import MaskedDetector
@@ -111,7 +112,7 @@ def redraw(seed: int, settings: Settings, advance: Callable[..., None]) -> list[
 def rmse(each: Redrawn, paths: np.ndarray) -> float:
     """Of paths (K, width) against the clean series in the redrawn part; mean over paths."""
     truth = each.clean[each.result.start : each.result.end]
-    return float(np.mean([counterfactual.rmse(path, truth) for path in paths]))
+    return float(np.mean([measures.rmse(path, truth) for path in paths]))
 
 
 def change(result: Explanation) -> float:
@@ -134,7 +135,7 @@ def measure(settings: Settings) -> Outcome:
         return np.array([np.mean([measure_one(each) for each in group]) for group in groups])
 
     cases = [each for group in groups for each in group]
-    valid = per_seed(lambda each: counterfactual.validity(each.result.peaks, each.result.threshold))
+    valid = per_seed(lambda each: measures.validity(each.result.peaks, each.result.threshold))
     before = per_seed(lambda each: rmse(each, each.result.values[None, each.result.start : each.result.end]))
     after = per_seed(lambda each: rmse(each, each.result.paths))
     middle = per_seed(lambda each: rmse(each, each.result.median[None]))
@@ -156,9 +157,9 @@ def measure(settings: Settings) -> Outcome:
         told("RMSE to the clean series, views: a draw", after),
         told("RMSE to the clean series, views: median of the draws", middle),
         told("share of the clean samples within the draws' central 80 %", per_seed(
-            lambda each: counterfactual.coverage(each.result.paths, each.clean[each.result.start : each.result.end]))),
+            lambda each: measures.coverage(each.result.paths, each.clean[each.result.start : each.result.end]))),
         *(told(f"{kind}: share of the draws called normal",
-               [counterfactual.validity(each.result.peaks, each.result.threshold)
+               [measures.validity(each.result.peaks, each.result.threshold)
                 for each in cases if each.kind == kind])
           for kind in KINDS),
     ]  # fmt: skip
@@ -190,7 +191,7 @@ def picture(cases: list[Redrawn], findings: list[Finding]):
         wrong = slice(each.start - 1, each.start + WIDTH + 1)
         panel.plot(hours[low:high], result.values[low:high], color=BLACK, linewidth=1.2)
         panel.plot(hours[wrong], result.values[wrong], color=COLOURS["anomaly"], linewidth=2.5, label="what was there")
-        share = counterfactual.validity(result.peaks, result.threshold)
+        share = measures.validity(result.peaks, result.threshold)
         found = "" if each.flagged else ", not flagged"
         label(panel, f"{each.kind} ({KINDS[each.kind][1]}{found}):\n{share:.0%} of the draws are normal",
               "hours from its start", "views an hour" if panel is axes[0, 0] else "")  # fmt: skip

@@ -1,0 +1,139 @@
+"""The notebook of the lectures: every claim with what was measured, as JSON, CSV and one HTML page.
+
+The page is a single file that needs no network: pictures are inside it, the table filters and sorts, and it follows the
+reader's light or dark setting. Without scripts all but filtering and sorting still works.
+"""
+
+import base64
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader
+
+from lab.jsonfile import read_json, strict
+from lab.lectures import claim, ids, section_of
+from lab.lectures._reproduce import newest_run
+
+SUMMARY = "summary.json"
+WIDTH = 900  # pixels of a picture on the page
+COLOURS = 64  # in a picture; figures have few, and this makes them a third of the size
+COLUMNS = ("id", "section", "lecture", "slide", "verdict", "conditions", "held", "seconds", "finding", "measured",
+           "low", "high", "expected", "holds")  # fmt: skip
+
+
+def write(runs: Path, folder: Path) -> Path | None:
+    """Bring FOLDER/summary.json, summary.csv and index.html up to what was measured under `runs`; returns the page.
+
+    Claims that `runs` says nothing of stay as the summary has them. Runs with changed or shortened settings do not
+    count. None, and nothing is written, if there is no run of an experiment under `runs`.
+    """
+    measured = {id: path for id in ids() if (path := newest_run(id, runs))}
+    if not measured:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    before = read_json(folder / SUMMARY)["claims"] if (folder / SUMMARY).exists() else []
+    known = {entry["id"]: entry for entry in before}
+    entries = [_entry(id, measured[id]) if id in measured else known.get(id, _unmeasured(id)) for id in ids()]
+    _put(folder / SUMMARY, json.dumps({"claims": [strict(entry) for entry in entries]}, indent=1) + "\n")
+    _put(folder / "summary.csv", _table(entries))
+    _put(folder / "index.html", render(entries))
+    return folder / "index.html"
+
+
+def render(entries: list[dict[str, Any]]) -> str:
+    """The page about these claims."""
+    loader = PackageLoader("lab.lectures", ".")
+    template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    verdicts = [entry["verdict"] or "not measured yet" for entry in entries]
+    tally = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(sorted(verdicts, key=_rank))}
+    return template.get_template("page.html").render(
+        claims=[_shown(entry) for entry in entries], tally=tally,
+        lectures=sorted({entry["lecture"] for entry in entries}),
+        sections=list(dict.fromkeys(entry["section"] for entry in entries)),
+    )  # fmt: skip
+
+
+def _rank(verdict: str) -> int:
+    return ["holds", "mixed", "fails", "not reached", "not measured yet"].index(verdict)
+
+
+def _entry(id: str, run: Path) -> dict[str, Any]:
+    """All that is told of a measured claim."""
+    result, metadata = read_json(run / "result.json"), read_json(run / "metadata.json")
+    hardware = metadata["hardware"]
+    return {
+        **_unmeasured(id), "verdict": result["verdict"], "findings": result["findings"], "budget": result["budget"],
+        "seconds": result["metrics"]["time/seconds"],
+        "measured_on": f"{hardware['cores']} cores, {hardware['gpu'] or 'no GPU'}",
+        "picture": _small(run / "figures" / "claim-picture.png"),
+    }  # fmt: skip
+
+
+def _unmeasured(id: str) -> dict[str, Any]:
+    about = claim(id)
+    return {
+        "id": id, "section": section_of(id), "title": about.title, "lecture": about.lecture, "slide": about.slide,
+        "says": about.says, "doubt": about.doubt, "command": f"lab reproduce {id}", "verdict": None, "findings": [],
+        "budget": "", "seconds": None, "picture": "",
+    }  # fmt: skip
+
+
+def _small(path: Path) -> str:
+    """A figure as a data URL, at modest size."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    if picture.width > WIDTH:
+        picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with its findings as words."""
+    findings = [
+        {"name": each["name"], "measured": number(each["measured"]), "expected": each["expected"],
+         "interval": " to ".join(map(number, each["interval"])) if each["interval"] else "",
+         "holds": {True: "yes", False: "no", None: "cannot tell" if each["expected"] else ""}[each["holds"]]}
+        for each in entry["findings"]
+    ]  # fmt: skip
+    judged = [each for each in findings if each["expected"]]
+    # what decides the verdict first: a condition that fails, or that stays open
+    told = sorted(judged, key=lambda each: ("no", "cannot tell", "yes").index(each["holds"]))[:1]
+    return {**entry, "findings": findings, "judged": len(judged), "told": told[0] if told else None,
+            "held": sum(each["holds"] == "yes" for each in judged)}  # fmt: skip
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; "–" for what JSON does not know."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:,.4g}"
+
+
+def _table(entries: list[dict[str, Any]]) -> str:
+    """One row a finding, and one for each claim without."""
+    file = io.StringIO()
+    rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    rows.writeheader()
+    for entry in entries:
+        judged = [each["holds"] for each in entry["findings"] if each["expected"]]
+        about = {name: entry[name] for name in ("id", "section", "lecture", "slide", "verdict", "seconds")}
+        about |= {"conditions": len(judged), "held": judged.count(True)}
+        for each in entry["findings"] or [{}]:
+            low, high = each.get("interval") or (None, None)
+            found = {"finding": each.get("name"), "low": low, "high": high}
+            rows.writerow(about | found | {name: each.get(name) for name in ("measured", "expected", "holds")})
+    return file.getvalue()
+
+
+def _put(path: Path, text: str) -> None:
+    path.with_suffix(".tmp").write_text(text)
+    os.replace(path.with_suffix(".tmp"), path)
