@@ -2,24 +2,31 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from forecasting.anomaly import counterfactual, plain
 from forecasting.anomaly import counterfactual_measures as measures
 from forecasting.anomaly.detectors import MaskedDetector, blocks
+from forecasting.anomaly.smallest_change import smallest_change
 from lab.errors import InputError
 
 from .conftest import waves
 
 
-@pytest.mark.parametrize("interval", [(800, 820), (0, 15), (985, 1000), (500, 501), (700, 790)])
-def test_nothing_outside_the_window_changes(detector, series, interval):
-    before = series.copy()
-    result = counterfactual.explain(detector, series, interval, k=4)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.integers(0, 999), width=st.integers(1, 60))
+@example(0, 15)
+@example(985, 15)
+@example(500, 1)
+def test_nothing_outside_the_window_changes(detector, series, start, width):
+    before, interval = series.copy(), (start, min(1000, start + width))
+    result = counterfactual.explain(detector, series, interval, k=3, tries=1)
     whole, (start, end) = result.whole(), interval
-    assert whole.shape == (4, len(series))
+    assert whole.shape == (3, len(series))
     assert np.array_equal(series, before)
     assert np.array_equal(
-        np.delete(whole, np.s_[start:end], axis=1), np.tile(np.delete(before, np.s_[start:end]), (4, 1))
+        np.delete(whole, np.s_[start:end], axis=1), np.tile(np.delete(before, np.s_[start:end]), (3, 1))
     )
     assert np.isfinite(whole).all()
     assert len(np.unique(whole[:, start])) > 1
@@ -84,14 +91,86 @@ def test_wrong_intervals_are_refused_in_one_line(detector, series, interval, k, 
     assert "\n" not in str(error.value)
 
 
+def test_draws_that_are_not_normal_are_drawn_again(detector, series):
+    spared = detector.clone()
+    spared.__dict__.update(detector.__dict__)
+    strict = counterfactual.explain(detector, series, (800, 820), k=6, tries=1)
+    spared.threshold_ = float(np.median(strict.peaks))  # half of the draws pass
+    result = counterfactual.explain(spared, series, (800, 820), k=6, tries=4)
+    assert len(result.paths) == 6 and 0.2 < result.accepted < 0.8
+    assert (result.peaks <= spared.threshold_).all()
+    spared.threshold_ = -9.0  # none passes: the lowest scores of all draws
+    result = counterfactual.explain(spared, series, (800, 820), k=6, tries=2)
+    assert result.accepted == 0 and result.peaks.max() < strict.peaks.max()
+    assert np.array_equal(result.peaks, np.sort(result.peaks))
+
+
+@pytest.mark.parametrize("kind", ["flat", "high"])
+def test_the_smallest_change_is_valid_and_small(detector, series, kind):
+    values = series.copy()
+    if kind == "high":
+        values = waves(1000)
+        values[805:808] += 6.0
+    path = smallest_change(detector, values, (800, 820))
+    changed = np.concatenate([values[:800], path, values[820:]])
+    assert detector.peak(values, 800, 820) > detector.threshold_ >= detector.peak(changed, 800, 820)
+    drawn = counterfactual.explain(detector, values, (800, 820), k=5)
+    moved = measures.proximity(path[None], values[800:820], 1.0)
+    assert moved < 0.9 * measures.proximity(drawn.paths, values[800:820], 1.0)
+    if kind == "high":  # what need not change stays as it is
+        assert measures.sparsity(path[None], values[800:820], detector.scale_) > 0.4
+
+
+def test_what_is_normal_needs_no_change(detector, series):
+    assert np.array_equal(smallest_change(detector, series, (700, 720)), series[700:720])
+
+
+def test_a_step_that_is_several_samples_changes_without_a_jump():
+    smooth = waves(2000, period=400)
+    smooth[1600:1680] += 4.0
+    detector = MaskedDetector(period=400, max_epochs=2, device="cpu", contamination=0).fit(smooth[:1500])
+    path = smallest_change(detector, smooth, (1600, 1680), rounds=30)
+    change = path - smooth[1600:1680]
+    assert np.abs(change).max() > 0.5
+    assert np.abs(np.diff(change, prepend=0.0, append=0.0)).max() < np.abs(change).max() / 2
+
+
 def test_measures_by_hand():
     paths = np.array([[1.0, 2.0], [3.0, 6.0], [1.0, 2.0]])
     assert measures.validity(np.array([0.1, 2.0, 0.5]), 0.5) == pytest.approx(2 / 3)
     assert measures.proximity(paths, np.array([1.0, 1.0]), 2.0) == pytest.approx((0 + 1 + 2 + 5 + 0 + 1) / 6 / 2)
     assert measures.diversity(paths, 2.0) == pytest.approx((3 + 0 + 3) / 3 / 2)  # pair means 3, 0, 3
     assert measures.diversity(paths[:1], 2.0) == 0
+    was, scale = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), 2.0  # a change of more than .1 counts
+    two = np.array([[1.0, 2, 3, 1, 5, 1.05], [1, 1, 1, 1, 1, 1]])
+    assert measures.sparsity(two, was, scale) == pytest.approx((3 + 6) / 12)
+    assert measures.contiguity(two, was, scale) == pytest.approx((2 / 3 + 1) / 2)
     assert measures.coverage(np.arange(11.0)[:, None].repeat(2, 1), np.array([5.0, 9.5])) == 0.5
     assert measures.rmse(np.array([3.0, 0.0]), np.array([0.0, 4.0])) == pytest.approx(np.sqrt(12.5))
+
+
+def test_plausibility_by_hand():
+    ramp = np.array([0.0, 1, 3, 6, 10, 15])  # windows of 2, less their mean: +-.5, 1, 1.5, 2, 2.5
+    own = np.sqrt(2) * 1.0  # each is that far from the nearest that does not overlap it, two windows on
+    assert measures.plausibility(np.array([[0.0, 9.0]]), ramp) == pytest.approx(np.sqrt(2) * (4.5 - 2.5) / own)
+    assert measures.plausibility(np.array([[7.0, 8.0]]), ramp) == 0
+
+
+def test_edge_jump_by_hand():
+    whole = np.array([[0.0, 4, 4, 1, 1], [0, 0, 0, 2, 1]])
+    assert measures.edge_jump(whole, 1, 3, np.array([0.0, 2, 1])) == pytest.approx((4 + 2) / 2 / 2)
+    assert measures.edge_jump(whole, 0, 5, np.array([0.0, 2])) == 0
+
+
+def test_the_nearest_normal_window_is_the_one_with_like_surroundings():
+    normal = np.tile([0.0, 1, 2, 3], 10)
+    values = np.concatenate([normal, [0, 1, 9, 9, 0, 1]]) + 5
+    assert np.allclose(plain.nearest_normal(values, 42, 44, normal, 2), [7, 8])
+    # moved by a straight line, so that it goes on from what lies around
+    assert np.allclose(
+        plain.joined(np.array([1.0, 1]), np.array([1.0]), np.array([1.0]), values, 42, 44), [6 - 1 / 3, 5 + 1 / 3]
+    )
+    assert np.allclose(plain.joined(np.array([1.0, 1]), np.array([]), np.array([1.0]), values, 42, 44), [5, 5])
 
 
 def test_the_plain_guesses_by_hand():
