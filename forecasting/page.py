@@ -5,12 +5,10 @@ touch or arrow keys) reads the values off. Without scripts all but that and the 
 """
 
 import base64
-import html
 import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,9 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num, num2date
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from forecasting import svg
 from lab import plots
 from lab.jsonfile import strict
 
@@ -146,8 +143,7 @@ def _contents(view: View) -> dict[str, Any]:
 
     def path(start: int, values: np.ndarray) -> str:
         """An SVG path of values from position `start` on, NaN left out."""
-        pairs = [(across[start + i], (value - low) / (high - low)) for i, value in enumerate(values) if value == value]
-        return "M" + "L".join(f"{1000 * x:.1f} {1000 - 1000 * y:.1f}" for x, y in pairs) if pairs else ""
+        return svg.line(across[start : start + len(values)], values, low, high)
 
     models = []
     for number, name in enumerate(view.models):
@@ -170,9 +166,9 @@ def _contents(view: View) -> dict[str, Any]:
     zone = view.series.attrs.get("zone")
     texts = stamps(extended(view.series.index, horizon)[first:], zone)
     data = {
-        "times": texts, "truth": _short(truth),
+        "times": texts, "truth": svg.short(truth),
         "models": [{"id": model["id"], "name": model["name"], "start": int(model["data"]["row"].iloc[0]) - first}
-                   | {column: _short(model["data"][column]) for column in ("forecast", "lower", "upper")}
+                   | {column: svg.short(model["data"][column]) for column in ("forecast", "lower", "upper")}
                    for model in models],
     }  # fmt: skip
     best = view.models[0]
@@ -188,8 +184,8 @@ def _contents(view: View) -> dict[str, Any]:
         "label": f"{unit} from {texts[0]} to {texts[count - first - 1]}, and forecasts to {texts[-1]}; "
         "the values are in the tables below",
         "truth": path(0, truth), "points": points, "last_time": texts[-1], "edges": edges,
-        "x_ticks": _x_ticks(index), "y_ticks": _y_ticks(low, high), "best": best,
-        "forecast": [[row.time, _number(row.forecast), _number(row.lower), _number(row.upper)]
+        "x_ticks": svg.x_ticks(index), "y_ticks": svg.y_ticks(low, high), "best": best,
+        "forecast": [[row.time, svg.number(row.forecast), svg.number(row.lower), svg.number(row.upper)]
                      for row in future.itertuples()],
         "file": "forecast.csv", "csv": base64.b64encode(table.to_csv(index=False).encode()).decode(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -220,17 +216,9 @@ def _words(view: View, best: str, share: str) -> dict[str, Any]:
         "protocol": f"Errors over the last {view.origins} times {view.horizon} values, each forecast from what came "
         "before alone; less is better. MASE 1 is the error of the seasonal naive within the past; coverage is the "
         f"share of those values inside the {share} intervals.",
-        "rows": [[_number(cell) if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell
+        "rows": [[svg.number(cell) if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell
                   for cell in row] for row in view.table[columns].to_numpy(object).tolist()],
     }  # fmt: skip
-
-
-def _number(value: float) -> str:
-    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.4g}"
-
-
-def _short(values: Sequence[float] | pd.Series | np.ndarray) -> list[float | None]:
-    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
 
 
 def _limits(truth: np.ndarray, rows: pd.DataFrame, first: int) -> tuple[float, float]:
@@ -245,28 +233,3 @@ def _limits(truth: np.ndarray, rows: pd.DataFrame, first: int) -> tuple[float, f
         low, high = max(low - size, min(low, future.min())), min(high + size, max(high, future.max()))
     margin = 0.04 * (high - low or size)
     return low - margin, high + margin
-
-
-def _x_ticks(index: pd.Index) -> list[dict[str, Any]]:
-    """Where and what along the axis, in percent; matplotlib finds round dates."""
-    if not isinstance(index, pd.DatetimeIndex):
-        places = [tick for tick in MaxNLocator(6).tick_values(index[0], index[-1]) if index[0] <= tick <= index[-1]]
-        return [{"at": _percent(tick, index[0], index[-1]), "text": f"{tick:,.0f}"} for tick in places]
-    start, end = date2num(index[0]), date2num(index[-1])
-    locator = AutoDateLocator(minticks=4, maxticks=7)
-    ticks = [tick for tick in locator.tick_values(num2date(start), num2date(end)) if start <= tick <= end]
-    formatter = ConciseDateFormatter(locator)
-    texts = formatter.format_ticks(ticks)
-    if texts and formatter.get_offset():  # the month or year that all have in common
-        texts[0] = f"{formatter.get_offset()} · {texts[0]}"
-    return [{"at": _percent(tick, start, end), "text": html.unescape(text)}
-            for tick, text in zip(ticks, texts, strict=True)]  # fmt: skip
-
-
-def _y_ticks(low: float, high: float) -> list[dict[str, Any]]:
-    places = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    return [{"at": _percent(tick, low, high), "text": f"{tick:,.6g}"} for tick in places]
-
-
-def _percent(value: float, low: float, high: float) -> float:
-    return round(100 * float((value - low) / (high - low or 1.0)), 3)

@@ -223,7 +223,8 @@ class ScoreDetector(BaseDetector):
 
         scores: (n,) as from transform_scores; first: positions before it are not looked at (the training part).
         Flags closer than a quarter of a window are one anomaly. Of each, the part around the peak is reported that is
-        above half the height from the threshold to the peak: a window's score reaches beyond its cause.
+        above half the height from the threshold to the peak: a window's score reaches beyond its cause; a quarter of a
+        window at least.
         """
         gap = self.factor_ * self.window_ // 4
         rows = []
@@ -231,6 +232,8 @@ class ScoreDetector(BaseDetector):
             top = start + int(scores[start:end].argmax())
             core = runs(scores[start:end] > (self.threshold_ + scores[top]) / 2, gap)
             low, high = next((a, b) for a, b in core if start + a <= top < start + b)
-            rows.append((start + low, start + high, float(scores[top])))
+            short = max(0, gap - (high - low))  # a score tells no finer than a quarter of a window where its cause lies
+            low, high = max(first, start + low - short // 2), min(len(scores), start + high + (short + 1) // 2)
+            rows.append((low, high, float(scores[top])))
         table = pd.DataFrame(rows, columns=["start", "end", "peak"])
         return table.sort_values("peak", ascending=False, kind="stable", ignore_index=True)

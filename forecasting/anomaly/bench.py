@@ -1,4 +1,4 @@
-"""The two things the bench does, written into a run: find what is not normal, and show what would have been."""
+"""Finding what is not normal in a series, written into a run; `explaining` shows what would have been."""
 
 import time
 from dataclasses import dataclass
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from forecasting.anomaly import counterfactual, plain
-from forecasting.anomaly import counterfactual_measures as measures
 from forecasting.anomaly.datasets import Case
 from forecasting.anomaly.detectors import MaskedDetector
 from lab import plots
@@ -81,7 +79,7 @@ def detect(case: Case, run: Run, detector: MaskedDetector, train_end: float | No
     found = [(int(start), int(end)) for start, end in zip(table["start"], table["end"], strict=True)]
     title = _finding(case, table, metrics)
     figure = plots.anomaly_scores(
-        _axis(case.series), values, scores, detector.threshold_, found, cut, title, _time_name(case.series),
+        axis(case.series), values, scores, detector.threshold_, found, cut, title, time_name(case.series),
         str(case.series.name or "value"), case.labels,
     )  # fmt: skip
     run.figure("anomaly/scores", figure)
@@ -111,93 +109,6 @@ def hit(interval: tuple[int, int], labels: list[tuple[int, int]], tolerance: int
     return any(interval[0] < end + tolerance and interval[1] > start - tolerance for start, end in labels)
 
 
-def explain(
-    case: Case,
-    run: Run,
-    detection: Detection,
-    interval: tuple[int, int] | None = None,
-    samples: int = 20,
-    random_state: int = 0,
-) -> tuple[counterfactual.Explanation, pd.DataFrame]:
-    """Redraw `interval` (default: the strongest found) and write the fan, counterfactuals.csv and the measures.
-
-    Where nothing was found, the window with the highest score is explained, and the title says that it is below the
-    threshold. With a known clean series, recovery.csv compares the median of the draws with the straight line and the
-    last season.
-    Returns the explanation and that comparison (empty where the clean series is unknown).
-    """
-    detector, values = detection.detector, case.series.to_numpy(float)
-    interval = interval or (detection.intervals or [_highest_window(detection)])[0]
-    result = counterfactual.explain(detector, values, interval, samples, random_state)
-    start, end, scale = result.start, result.end, detector.scale_
-    unit = str(case.series.name or "value")
-    metrics = {
-        "anomaly/validity": measures.validity(result.peaks, result.threshold),
-        "anomaly/proximity": measures.proximity(result.paths, values[start:end], scale),
-        "anomaly/diversity": measures.diversity(result.paths, scale),
-        "anomaly/score_before": result.peak,
-        "anomaly/score_after": float(np.median(result.peaks)),
-    }
-    table = recovery(case, detector, result)
-    for method, error in zip(table["method"], table["rmse"], strict=True):
-        metrics[f"anomaly/rmse_{method.replace(' ', '_')}"] = error
-    columns = {
-        "position": np.arange(start, end),
-        "time": case.series.index[start:end],
-        "value": values[start:end],
-        "median": result.median,
-    }
-    paths = {f"draw_{number}": path for number, path in enumerate(result.paths)}
-    run.table("counterfactuals", pd.DataFrame(columns | paths))
-    if len(table):
-        run.table("recovery", table)
-        assert case.clean is not None
-        metrics["anomaly/coverage_80"] = measures.coverage(result.paths, case.clean[start:end])
-    run.scalars(metrics, 0)
-    flagged = "" if result.peak > result.threshold else " (not flagged)"
-    valid = int((result.peaks <= result.threshold).sum())
-    after = float(np.median(result.peaks))
-    title = f"Redrawn, score {result.peak:.1f}{flagged} becomes {after:.1f}; {valid} of {samples} below the threshold"
-    margin = max(2 * detector.period_, end - start)
-    run.figure(
-        "anomaly/counterfactual",
-        plots.counterfactual_fan(
-            _axis(case.series), values, start, end, result.paths, title, _time_name(case.series), unit, margin,
-            case.clean,
-        ),
-    )  # fmt: skip
-    run.text(
-        "anomaly/explained",
-        f"{title}. Samples {start} to {end} of {case.name}; threshold {result.threshold:.2f} nats a step.",
-    )
-    detection.metrics.update(metrics)
-    return result, table
-
-
-def recovery(case: Case, detector: MaskedDetector, result: counterfactual.Explanation) -> pd.DataFrame:
-    """RMSE against the clean series within the interval, in the series' unit: columns method, rmse; or empty."""
-    start, end, values = result.start, result.end, result.values
-    if case.clean is None:
-        return pd.DataFrame({"method": [], "rmse": []})
-    guesses = {
-        "counterfactual": result.median,
-        "linear": plain.linear(values, start, end),
-        "last season": plain.last_season(values, start, end, detector.period_),
-    }
-    if detector.cycle_ != detector.period_:
-        guesses["last cycle"] = plain.last_season(values, start, end, detector.cycle_)
-    errors = [measures.rmse(guess, case.clean[start:end]) for guess in guesses.values()]
-    return pd.DataFrame({"method": list(guesses), "rmse": errors})
-
-
-def _highest_window(detection: Detection) -> tuple[int, int]:
-    """One window around the highest score after the training part."""
-    length, width = len(detection.scores), detection.detector.widths_[-1] * detection.detector.factor_
-    peak = detection.train_end + int(detection.scores[detection.train_end :].argmax())
-    start = min(max(0, peak - width // 2), max(0, length - width))
-    return start, min(length, start + width)
-
-
 def _finding(case: Case, table: pd.DataFrame, metrics: dict[str, float]) -> str:
     if len(table) == 0:
         return "Nothing above the threshold"
@@ -211,10 +122,10 @@ def _when(moment: object) -> str:
     return f"{moment:.4g}" if isinstance(moment, float) else str(moment)
 
 
-def _axis(series: pd.Series) -> np.ndarray:
+def axis(series: pd.Series) -> np.ndarray:
     index = series.index
     return index.to_timestamp().to_numpy() if isinstance(index, pd.PeriodIndex) else index.to_numpy()
 
 
-def _time_name(series: pd.Series) -> str:
+def time_name(series: pd.Series) -> str:
     return str(series.index.name or "position (samples)")

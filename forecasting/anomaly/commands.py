@@ -115,27 +115,39 @@ class Explain(_Anomaly):
     """The position after its last."""
     samples: int = 20
     """How often it is redrawn."""
+    top: int = 3
+    """How many of the anomalies found are explained, strongest first."""
 
     def __call__(self) -> None:
-        from forecasting.anomaly import bench
+        from forecasting.anomaly import bench, explaining
 
         if (self.start is None) != (self.end is None):
-            raise InputError("--start and --end go together; give both, or neither for the strongest anomaly")
+            raise InputError("--start and --end go together; give both, or neither for the strongest anomalies")
         interval = None if self.start is None or self.end is None else (self.start, self.end)
         if not 1 <= self.samples <= SAMPLES:
             raise InputError(f"--samples is {self.samples}; give at least 1 and at most {SAMPLES}")
+        if self.top < 1:
+            raise InputError(f"--top is {self.top}; give at least 1")
         case, run = self._open("explain", interval)
         with run:
             found = bench.detect(case, run, self._detector(), self.train_end)
-            result, table = bench.explain(case, run, found, interval, self.samples, self.seed)
-            run.finish(found.metrics, interval=[result.start, result.end])
-        measures = ("validity", "proximity", "diversity", "score_before", "score_after")
+            explained = explaining.explain(case, run, found, interval, self.samples, self.seed, self.top)
+            strongest = explained[0].result
+            run.finish(found.metrics, interval=[strongest.start, strongest.end])
+        rows = [[number, each.sentence] for number, each in enumerate(explained, start=1)]
+        self.show(f"{case.name}: what is strange", ["", "what"], rows)
+        measures = ("validity", "accepted", "proximity", "diversity", "score_before", "score_after")
         rows = [[measure.replace("_", " "), found.metrics[f"anomaly/{measure}"]] for measure in measures]
-        title = f"{case.name}: samples {result.start} to {result.end}, {self.samples} counterfactuals"
+        title = f"The strongest, samples {strongest.start} to {strongest.end}: {self.samples} counterfactuals"
         self.show(title, ["measure", "value"], rows)
-        if len(table):
-            self.show("Recovery of the true normal", ["method", "RMSE"], table.values.tolist())
-        self.done({"metrics": found.metrics, "interval": [result.start, result.end]}, run.path)
+        if len(table := explained[0].recovery):
+            self.show("Recovery of the true normal", ["method", "RMSE"], table.to_numpy().tolist())
+        told = {
+            "metrics": found.metrics,
+            "interval": [strongest.start, strongest.end],
+            "sentences": [each.sentence for each in explained],
+        }
+        self.done(told, run.path)
 
 
 @dataclass(kw_only=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.anomaly import period as periods
-from forecasting.anomaly.base import ScoreDetector, blocks, tail_quantile
+from forecasting.anomaly.base import ScoreDetector, blocks, one_column, tail_quantile
 from forecasting.anomaly.metrics import runs
 from lab.errors import InputError
 
@@ -126,7 +126,23 @@ class MaskedDetector(ScoreDetector):
             )
 
     def step_scores(self, series: "Tensor", first: int, last: int) -> "Tensor":
-        """Scores of the model steps [first, last) of a standardised series (1, n); gradients flow back to it.
+        """Scores of the model steps [first, last) of a standardised series (1, n); gradients flow back to it."""
+        return sum(self._width_scores(series, first, last, width) for width in self.widths_) / len(self.widths_)
+
+    def scores_by_width(self, X) -> dict[int, np.ndarray]:
+        """What windows of each width say, {samples: (n,)}; the score of a sample is their mean."""
+        import torch
+
+        from lab.device import threads
+
+        values = one_column(X)
+        series = torch.as_tensor(self._steps(values), dtype=torch.float32)[None]
+        with threads(1), torch.no_grad():
+            found = {width: self._width_scores(series, 0, series.shape[1], width).numpy() for width in self.widths_}
+        return {width * self.factor_: np.repeat(scores, self.factor_)[: len(values)] for width, scores in found.items()}
+
+    def _width_scores(self, series: "Tensor", first: int, last: int, width: int) -> "Tensor":
+        """Mean -log p a step, over the windows of `width` steps that hold each of the steps [first, last).
 
         Windows stand at fixed places whatever part is asked for, so that a part has the scores that the whole would.
         """
@@ -134,19 +150,16 @@ class MaskedDetector(ScoreDetector):
 
         from forecasting.anomaly.masked import surprises
 
-        length = series.shape[1]
-        score = torch.zeros(length, dtype=torch.float64)
-        for width in self.widths_:
-            stride = max(1, width // 4)
-            starts = torch.arange(-(width // stride) * stride + stride, length, stride)
-            starts = starts[(starts + width > first) & (starts < last) & (starts + width > 0)]
-            windows = surprises(self.network_, series, starts, width).double()
-            at = starts[:, None] + torch.arange(width)  # (windows, width): the steps of each
-            inside = (at >= 0) & (at < length)
-            total = torch.zeros_like(score).index_add(0, at[inside], windows[:, None].expand_as(at)[inside])
-            count = torch.bincount(at[inside], minlength=length).clamp(min=1)
-            score = score + total / count / len(self.widths_)
-        return score[first:last]
+        length, stride = series.shape[1], max(1, width // 4)
+        starts = torch.arange(-(width // stride) * stride + stride, length, stride)
+        starts = starts[(starts + width > first) & (starts < last) & (starts + width > 0)]
+        windows = surprises(self.network_, series, starts, width).double()
+        at = starts[:, None] + torch.arange(width)  # (windows, width): the steps of each
+        inside = (at >= 0) & (at < length)
+        total = torch.zeros(length, dtype=torch.float64).index_add(
+            0, at[inside], windows[:, None].expand_as(at)[inside]
+        )
+        return (total / torch.bincount(at[inside], minlength=length).clamp(min=1))[first:last]
 
     def _score_steps(self, steps: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
         """Scores of the model steps [first, last) of steps (n,)."""

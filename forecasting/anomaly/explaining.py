@@ -1,0 +1,146 @@
+"""Showing what would have been normal, written into a run: fans, tables, a sentence for each anomaly, and one page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from forecasting.anomaly import counterfactual, plain, words
+from forecasting.anomaly import counterfactual_measures as measures
+from forecasting.anomaly.bench import Detection, axis, time_name
+from forecasting.anomaly.counterfactual import Explanation
+from forecasting.anomaly.datasets import Case
+from forecasting.anomaly.detectors import MaskedDetector
+from forecasting.anomaly.metrics import runs
+from lab import plots
+from lab.run import Run
+
+FEW = 0.5  # of the draws: where fewer score below the threshold, more than the interval is strange
+WIDEST = 4  # windows: what is flagged without end is not redrawn as a whole
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One anomaly: what would have been normal, how good that is, and what it says."""
+
+    result: Explanation
+    sentence: str
+    metrics: dict[str, float]
+    recovery: pd.DataFrame
+    """Columns method, rmse; empty where the clean series is unknown."""
+
+
+def explain(
+    case: Case,
+    run: Run,
+    detection: Detection,
+    interval: tuple[int, int] | None = None,
+    samples: int = 20,
+    random_state: int = 0,
+    top: int = 1,
+) -> list[Explained]:
+    """Redraw `interval`, or the `top` strongest that were found, and write fans, tables, sentences and the page.
+
+    Where nothing was found, the window with the highest score is explained, and the title says that it is below the
+    threshold. A found interval whose draws mostly stay above the threshold is widened to all that is flagged around it.
+    The strongest comes first; its figures go to `detection.metrics`.
+    """
+    from forecasting.anomaly import explain_page
+
+    intervals = [interval] if interval else (detection.intervals or [_highest_window(detection)])[:top]
+    explained = []
+    for number, each in enumerate(intervals, start=1):
+        result = counterfactual.explain(detection.detector, case.series, each, samples, random_state)
+        if interval is None and result.accepted < FEW and (wide := _flagged(detection, each)) != each:
+            result = counterfactual.explain(detection.detector, case.series, wide, samples, random_state)
+        explained.append(_write(case, run, detection, result, number))
+    run.table("counterfactuals", pd.concat([_paths(case, each.result, i + 1) for i, each in enumerate(explained)]))
+    tables = [each.recovery.assign(anomaly=i + 1) for i, each in enumerate(explained) if len(each.recovery)]
+    if tables:
+        run.table("recovery", pd.concat(tables)[["anomaly", "method", "rmse"]])
+    run.scalars(explained[0].metrics, 0)
+    detection.metrics.update(explained[0].metrics)
+    explain_page.write(run.path, case, detection, explained)
+    return explained
+
+
+def _write(case: Case, run: Run, detection: Detection, result: Explanation, number: int) -> Explained:
+    """Measure one explanation, and write its figure and its sentence; the first has no number in its tags."""
+    detector, values = detection.detector, case.series.to_numpy(float)
+    start, end, scale, samples = result.start, result.end, detector.scale_, len(result.paths)
+    unit = str(case.series.name or "value")
+    metrics = {
+        "anomaly/validity": measures.validity(result.peaks, result.threshold),
+        "anomaly/accepted": result.accepted,
+        "anomaly/proximity": measures.proximity(result.paths, values[start:end], scale),
+        "anomaly/diversity": measures.diversity(result.paths, scale),
+        "anomaly/score_before": result.peak,
+        "anomaly/score_after": float(np.median(result.peaks)),
+    }
+    table = recovery(case, detector, result)
+    for method, error in zip(table["method"], table["rmse"], strict=True):
+        metrics[f"anomaly/rmse_{method.replace(' ', '_')}"] = error
+    if case.clean is not None:
+        metrics["anomaly/coverage_80"] = measures.coverage(result.paths, case.clean[start:end])
+    sentence = words.sentence(case.series.index, start, values[start:end], result.paths, scale, unit)
+    flagged = "" if result.peak > result.threshold else " (not flagged)"
+    valid = int((result.peaks <= result.threshold).sum())
+    after = float(np.median(result.peaks))
+    title = f"Redrawn, score {result.peak:.1f}{flagged} becomes {after:.1f}; {valid} of {samples} below the threshold"
+    suffix = "" if number == 1 else f"-{number}"
+    figure = plots.counterfactual_fan(
+        axis(case.series), values, start, end, result.paths, title, time_name(case.series), unit,
+        max(2 * detector.period_, end - start), case.clean,
+    )  # fmt: skip
+    run.figure(f"anomaly/counterfactual{suffix}", figure)
+    about = f"Samples {start} to {end} of {case.name}; threshold {result.threshold:.2f} nats a step."
+    run.text(f"anomaly/explained{suffix}", f"{sentence} {title}. {about}")
+    return Explained(result, sentence, metrics, table)
+
+
+def _paths(case: Case, result: Explanation, number: int) -> pd.DataFrame:
+    """What was there, the draws and their median, one row a sample."""
+    start, end = result.start, result.end
+    columns: dict[str, Any] = {
+        "anomaly": number,
+        "position": np.arange(start, end),
+        "time": case.series.index[start:end],
+        "value": result.values[start:end],
+        "median": result.median,
+    }
+    return pd.DataFrame(columns | {f"draw_{draw}": path for draw, path in enumerate(result.paths)})
+
+
+def recovery(case: Case, detector: MaskedDetector, result: Explanation) -> pd.DataFrame:
+    """RMSE against the clean series within the interval, in the series' unit: columns method, rmse; or empty."""
+    start, end, values = result.start, result.end, result.values
+    if case.clean is None:
+        return pd.DataFrame({"method": [], "rmse": []})
+    guesses = {
+        "counterfactual": result.median,
+        "linear": plain.linear(values, start, end),
+        "last season": plain.last_season(values, start, end, detector.period_),
+    }
+    if detector.cycle_ != detector.period_:
+        guesses["last cycle"] = plain.last_season(values, start, end, detector.cycle_)
+    errors = [measures.rmse(guess, case.clean[start:end]) for guess in guesses.values()]
+    return pd.DataFrame({"method": list(guesses), "rmse": errors})
+
+
+def _flagged(detection: Detection, interval: tuple[int, int]) -> tuple[int, int]:
+    """All that scores above the threshold around `interval`, up to WIDEST windows; else the interval itself."""
+    detector = detection.detector
+    window = detector.window_ * detector.factor_
+    for start, end in runs(detection.scores > detector.threshold_, window // 4):
+        if start <= interval[0] and interval[1] <= end and end - start <= WIDEST * window:
+            return max(start, detection.train_end), end
+    return interval
+
+
+def _highest_window(detection: Detection) -> tuple[int, int]:
+    """One window around the highest score after the training part."""
+    length, width = len(detection.scores), detection.detector.widths_[-1] * detection.detector.factor_
+    peak = detection.train_end + int(detection.scores[detection.train_end :].argmax())
+    start = min(max(0, peak - width // 2), max(0, length - width))
+    return start, min(length, start + width)

@@ -1,0 +1,79 @@
+"""The page about explained anomalies: it needs nothing but itself, and in a real browser it zooms."""
+
+import json
+import re
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.anomaly import bench, explaining
+from forecasting.anomaly.datasets import Case
+from forecasting.anomaly.detectors import MaskedDetector
+from lab.run import Run
+from tests.browser.test_report import CHROMIUM, FLAGS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    hours = np.arange(900)
+    values = 100 + 30 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(0).normal(0, 2, 900)
+    values[700:712] = 40.0
+    values[800:806] += 90.0
+    index = pd.date_range("2024-01-01", periods=900, freq="h", name="time")
+    case = Case("visits", pd.Series(values, index, name="<visits> & more"))
+    with Run.open(tmp_path_factory.mktemp("runs"), "explain-visits", {}) as run:
+        found = bench.detect(case, run, MaskedDetector(24, max_epochs=4, device="cpu", contamination=0), 0.6)
+        explaining.explain(case, run, found, samples=4, top=2)
+        run.finish(found.metrics)
+    return run.path
+
+
+def test_the_page_and_the_json_say_the_same(folder):
+    told = json.loads((folder / "explanation.json").read_text())
+    html = (folder / "explanation.html").read_text()
+    assert len(told["anomalies"]) == 2
+    for each in told["anomalies"]:
+        assert each["sentence"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;") in html
+        assert len(each["time"]) == len(each["median"]) == each["end"] - each["start"]
+        assert all(
+            low <= middle <= high for low, middle, high in zip(each["low"], each["median"], each["high"], strict=True)
+        )
+    spans = sorted((each["start"], each["end"]) for each in told["anomalies"])
+    assert spans[0][0] < 712 and spans[0][1] > 700 and spans[1][0] < 806 and spans[1][1] > 800
+    table = pd.read_csv(folder / "counterfactuals.csv")
+    assert table["anomaly"].unique().tolist() == [1, 2]
+
+
+def test_the_page_needs_nothing_but_itself(folder):
+    html = (folder / "explanation.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert sources and all(source.startswith(("data:", "#")) for source in sources)
+    assert "@import" not in html and "url(" not in html and "<visits>" not in html
+    assert all("aria-label" in tag for tag in re.findall(r'<div[^>]*class="chart[^>]*>', html))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH")
+def test_it_zooms_by_button_and_by_key(folder, tmp_path):
+    script = """<script>
+      const range = () => document.getElementById("range").textContent, seen = [range()];
+      document.querySelector('#zoom [data-at]').click(); seen.push(range());
+      document.querySelector('#zoom [data-do=out]').click(); seen.push(range());
+      document.getElementById("series").dispatchEvent(new KeyboardEvent("keydown", {key: "Home"})); seen.push(range());
+      for (const what of ["#series rect.mark", "#scores path.limit"]) seen.push(document.querySelectorAll(what).length);
+      const out = document.createElement("pre");
+      out.id = "seen"; out.textContent = seen.join("|"); document.body.append(out);
+    </script>"""
+    copy = tmp_path / "page.html"
+    copy.write_text((folder / "explanation.html").read_text().replace("</body>", script + "</body>"))
+    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    whole, near, wider, again, marks, limits = re.search(r'<pre id="seen">(.*?)</pre>', dom)[1].split("|")
+    ends = "2024-01-01 00:00:00 to 2024-02-07 11:00:00"
+    assert whole == again == ends and int(limits) == 1
+    first = json.loads((folder / "explanation.json").read_text())["anomalies"][0]
+    left, right = near.split(" to ")
+    assert left < first["from"] and first["to"] < right and near != ends
+    assert wider.split(" to ")[0] < left and right < wider.split(" to ")[1]
+    assert int(marks) == json.loads((folder / "explanation.json").read_text())["found"]
