@@ -199,6 +199,26 @@ class ScoreDetector(BaseDetector):
             )
         return np.repeat(self._score(steps), self.factor_)[: len(values)]
 
+    # --- one sample after the other ---------------------------------------------------------------------------------
+
+    def _memory(self) -> int:
+        """Steps before the newest that its score depends on."""
+        return 2 * self.window_
+
+    def _latest(self, steps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The score of step end - 1 of `steps` (m,), given no later one, for each of `ends` (rows,); (rows,)."""
+        reach = self._memory() + 1
+        return np.array([self._score(steps[max(0, end - reach) : end])[-1] for end in ends])
+
+    def _update(self, X: Any, y: Any = None) -> "ScoreDetector":
+        """New samples, without learning anew: `stream_` takes them in, `latest_scores_` has a score for each."""
+        from forecasting.anomaly.stream import Stream
+
+        if not hasattr(self, "stream_"):
+            self.stream_ = Stream(self)
+        self.latest_scores_ = self.stream_.update(one_column(X))
+        return self
+
     # --- answers in sktime's form -----------------------------------------------------------------------------------
 
     def _transform_scores(self, X: Any) -> pd.DataFrame:

@@ -178,6 +178,20 @@ class MaskedDetector(ScoreDetector):
     def _score(self, steps: np.ndarray) -> np.ndarray:
         return self._score_steps(steps)
 
+    def _memory(self) -> int:
+        shape = self.network_.shape
+        return max(shape.lags) + shape.window + shape.context
+
+    def _latest(self, steps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        import torch
+
+        from forecasting.anomaly.masked import latest
+        from lab.device import threads
+
+        with threads(1), torch.no_grad():
+            series, last = torch.as_tensor(steps, dtype=torch.float32)[None], torch.as_tensor(ends)
+            return latest(self.network_, series, last, self.widths_).mean(1).double().numpy()
+
     def peak(self, values: np.ndarray, start: int, end: int) -> float:
         """The highest score within [start, end) of `values` (n,); nats a step."""
         first, last = start // self.factor_, -(-end // self.factor_)

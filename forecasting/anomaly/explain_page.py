@@ -134,7 +134,7 @@ def _data(case: Case, detection: Detection, explained: Sequence["Explained"]) ->
             part[0] + values[part].argmin(), part[0] + values[part].argmax(), part[0] + detection.scores[part].argmax()
         )])  # fmt: skip
     data = {
-        "at": kept.tolist(), "length": len(values), "times": [words.stamp(case.series.index, at) for at in kept],
+        "at": kept.tolist(), "length": len(values), "times": [words.stamp(case.series.index, int(at)) for at in kept],
         "values": svg.short(values[kept]), "threshold": detector.threshold_, "train_end": detection.train_end,
         "scores": [{"width": width, "values": svg.short(scores[kept])} for width, scores in by_width.items()],
         "found": [[int(start), int(end)] for start, end in detection.intervals],

@@ -12,7 +12,7 @@ logistics after Salimans et al. 2017 (PixelCNN++), here continuous. Values are s
 resolution, not native samples.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,7 @@ class MaskedNetwork(nn.Module):
             self.blocks.append(nn.Conv1d(channels, 2 * channels, 3, padding=dilation, dilation=dilation))
             reach += dilation
             dilation *= 2
+        self.reach = reach  # steps to either side that a step's mixture depends on
         self.mix = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in self.blocks)
         self.dropout = nn.Dropout1d(
             dropout
@@ -84,8 +85,7 @@ class MaskedNetwork(nn.Module):
         Dilations double from one block to the next, so of the steps that a block puts out the next one needs every
         second only: each is a convolution of stride 2, and the lattice of steps thins out until one is left.
         """
-        reach = 2 ** len(self.blocks) - 1
-        first, last, steps = step - reach, step + reach + 1, sights.shape[-1]
+        first, last, steps = step - self.reach, step + self.reach + 1, sights.shape[-1]
         sights = functional.pad(sights[..., max(0, first) : last], (max(0, -first), max(0, last - steps)))
         places = torch.arange(first, last, device=sights.device)
         inside = ((places >= 0) & (places < steps)).to(sights.dtype)  # forward's convolutions see zeros outside
@@ -278,6 +278,29 @@ def surprises(network: MaskedNetwork, series: Tensor, starts: Tensor, width: int
             views.append(-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1))
         means.append(torch.minimum(*views))
     return torch.cat(means)
+
+
+def latest(network: MaskedNetwork, series: Tensor, ends: Tensor, widths: Sequence[int]) -> Tensor:
+    """`surprises` of the windows [end - width, end) where nothing from `end` on is known yet; (ends, widths).
+
+    The less surprised of two views counts again: with the echoes of the past, and with none. All in one pass: a pass
+    over few crops takes its time mostly for being started.
+    """
+    found, needed = (
+        [],
+        network.shape.context + max(widths) + network.reach,
+    )  # what no window's last step sees is cut off
+    for chunk in ends.split(_CROPS_AT_ONCE // 4):
+        last = chunk[:, None].expand(-1, len(widths)).reshape(1, -1).expand(2, -1).reshape(-1)  # (views ends widths,)
+        first = (last - torch.tensor(widths).repeat(len(last) // len(widths))).clamp(min=0)
+        past = torch.arange(2).repeat_interleave(len(last) // 2) == 0
+        masks = Masks(first, last, torch.zeros_like(last), last, past, torch.zeros_like(past))
+        sights, target, hidden = look(series, masks, network.shape)
+        sights, target, hidden = sights[..., :needed], target[:, :needed], hidden[:, :needed]
+        density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
+        means = -(density * hidden).sum(1) / hidden.sum(1).clamp(min=1)
+        found.append(means.view(2, len(chunk), len(widths)).amin(0))
+    return torch.cat(found)
 
 
 @devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine

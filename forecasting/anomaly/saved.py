@@ -1,0 +1,55 @@
+"""A fitted masked detector on disk, as safetensors and JSON: nothing that runs when it is read."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from forecasting.anomaly.detectors import MaskedDetector
+from lab import checkpoint
+from lab.errors import InputError
+
+LEARNED = (
+    "period_",
+    "cycle_",
+    "factor_",
+    "window_",
+    "widths_",
+    "mean_",
+    "scale_",
+    "threshold_",
+    "normal_scores_",
+    "train_",
+)
+
+
+def save(folder: Path, detector: MaskedDetector) -> None:
+    """Write the fitted `detector` to `folder`."""
+    detector.check_is_fitted()
+    params = {name: value for name, value in detector.get_params().items() if name not in ("device", "progress")}
+    state = {
+        "params": params, "learned": {name: getattr(detector, name) for name in LEARNED},
+        "shape": asdict(detector.network_.shape), "network": dict(detector.network_.state_dict()),
+    }  # fmt: skip
+    checkpoint.save(folder, 0, state, keep=1)
+
+
+def load(folder: Path, device: str = "auto") -> MaskedDetector:
+    """The detector as it was when saved. Raises InputError if there is none, or if it is damaged."""
+    from forecasting.anomaly.masked import MaskedNetwork, Shape
+    from lab.device import choose
+
+    newest = max(folder.glob("step-*"), default=None)
+    if newest is None:
+        raise InputError(f"{folder} holds no saved detector; name the folder `model` of a run of lab detect")
+    try:
+        state = checkpoint.load(newest)
+    except checkpoint.CorruptCheckpoint as error:
+        raise InputError(f"the saved detector is damaged: {error}; run lab detect again") from error
+    detector = MaskedDetector(**state["params"], device=device)
+    for name, value in state["learned"].items():
+        setattr(detector, name, value)
+    shape = state["shape"]
+    network = MaskedNetwork(Shape(shape["window"], shape["context"], tuple(shape["lags"])))
+    network.load_state_dict(state["network"])
+    detector.network_, detector.history_ = network.to(choose(device)).eval(), []
+    detector._is_fitted = True
+    return detector

@@ -1,0 +1,76 @@
+"""Scores for a series that is still being written: each sample as it comes, with a fitted detector, without refit.
+
+The score of a sample is the detector's, of the window that ends with it, given what came before: what comes later is
+not known yet. Such scores are higher than those with hindsight, so the threshold is taken anew, by the same quantile,
+from samples of the training part that were held out.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forecasting.anomaly.base import HELD_OUT, ScoreDetector, tail_quantile
+from lab import checkpoint
+from lab.errors import InputError
+
+JUDGED = 500  # held-out steps, at most, that the threshold is taken from
+
+
+class Stream:
+    """Takes in samples and gives each its score; begins where the detector's training part ended.
+
+    Attributes: threshold_ (scores above it are anomalies), samples (taken in so far).
+    """
+
+    def __init__(self, detector: ScoreDetector):
+        detector.check_is_fitted()
+        self.detector = detector
+        self.memory = detector._memory()
+        self.samples = 0
+        self._steps = detector.train_[-self.memory :]
+        self._sum, self._count = 0.0, 0  # of the step that is not complete yet
+        known = detector.train_
+        first = max(int((1 - HELD_OUT) * len(known)), detector.window_)
+        ends = np.unique(np.linspace(first + 1, len(known), JUDGED).astype(int))
+        self.threshold_ = tail_quantile(detector._latest(known, ends), detector.quantile)
+
+    def update(self, values: Any) -> np.ndarray:
+        """A score for each of the samples (m,), oldest first; (m,). Raises InputError for what is not finite."""
+        values = np.atleast_1d(np.asarray(values, dtype=float))
+        if not np.isfinite(values).all():
+            at = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise InputError(f"the new samples have a missing or infinite value at position {at}; fill it first")
+        return np.array([self._next(float(value)) for value in values])
+
+    def _next(self, value: float) -> float:
+        detector = self.detector
+        self._sum += value
+        self._count += 1
+        self.samples += 1
+        step = (self._sum / self._count - detector.mean_) / detector.scale_
+        steps = np.append(self._steps, step)
+        if self._count == detector.factor_:
+            self._steps, self._sum, self._count = steps[-self.memory :], 0.0, 0
+        return float(detector._latest(steps, np.array([len(steps)]))[0])
+
+    def save(self, folder: Path) -> None:
+        """Write the state to `folder`: safetensors and JSON, nothing that runs when it is read. Not the detector."""
+        state = {
+            "steps": self._steps, "sum": self._sum, "count": self._count, "samples": self.samples,
+            "threshold": self.threshold_, "memory": self.memory,
+        }  # fmt: skip
+        checkpoint.save(folder, self.samples, state, keep=1)
+
+    @classmethod
+    def load(cls, folder: Path, detector: ScoreDetector) -> "Stream":
+        """The stream as it was saved, on the detector it was made with. Raises InputError for a folder without one."""
+        newest = max(folder.glob("step-*"), default=None)
+        if newest is None:
+            raise InputError(f"{folder} holds no saved stream; save one there first")
+        state = checkpoint.load(newest)
+        stream = cls.__new__(cls)
+        stream.detector, stream.memory = detector, state["memory"]
+        stream._steps, stream._sum, stream._count = state["steps"], state["sum"], state["count"]
+        stream.samples, stream.threshold_ = state["samples"], state["threshold"]
+        return stream

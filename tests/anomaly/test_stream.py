@@ -1,0 +1,109 @@
+"""A stream scores what it has seen so far and nothing else, quickly, and goes on where it was saved."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from forecasting.anomaly import catalogue, saved
+from forecasting.anomaly.detectors import MaskedDetector
+from forecasting.anomaly.stream import Stream
+from lab.errors import InputError
+
+from .conftest import waves
+
+
+@pytest.fixture
+def stream(detector):
+    return Stream(detector)
+
+
+def test_the_planted_part_scores_highest_and_passes_the_threshold(stream, series):
+    scores = stream.update(series[600:900])
+    assert scores.shape == (300,) and stream.samples == 300
+    assert 200 <= scores.argmax() < 230
+    assert scores.max() > stream.threshold_ > np.quantile(scores[:190], 0.98)
+
+
+def test_what_comes_later_changes_nothing_and_one_by_one_is_the_same(detector, series):
+    together = Stream(detector).update(series[600:660])
+    apart, changed = Stream(detector), series[600:660].copy()
+    changed[40:] += 50
+    assert np.array_equal(np.concatenate([apart.update(value) for value in series[600:660]]), together)
+    assert np.array_equal(Stream(detector).update(changed)[:40], together[:40])
+    assert not np.allclose(Stream(detector).update(changed)[40:], together[40:])
+
+
+def test_steps_of_several_samples_are_taken_in_as_they_grow():
+    smooth = waves(3000, period=400)
+    detector = MaskedDetector(period=400, max_epochs=1, device="cpu", contamination=0).fit(smooth[:2400])
+    assert detector.factor_ == 6
+    stream = Stream(detector)
+    scores = stream.update(smooth[2400:2460])
+    steps = detector._steps(smooth[:2460])  # 2,400 is a multiple of 6: the same blocks
+    last = detector._latest(steps, np.array([len(steps)]))[0]
+    assert scores[-1] == pytest.approx(last, abs=1e-4)
+    assert len(stream._steps) == stream.memory and stream._count == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["join", "patches", "pca", "zscore", "interpolation", "autoencoder", "forecast", "kmeans"]
+)
+def test_every_detector_streams(series, name):
+    detector = catalogue.DETECTORS[name].make(0, "cpu").fit(series[:600])
+    scores = Stream(detector).update(series[600:850])
+    assert np.isfinite(scores).all()
+    assert 195 <= scores.argmax() < 220 + detector.window_ * detector.factor_
+
+
+def test_sktimes_update_learns_nothing_anew(detector, series):
+    fitted = MaskedDetector(max_epochs=1, device="cpu", contamination=0).fit(pd.DataFrame({"x": series[:600]}))
+    before = fitted.threshold_, fitted.network_
+    fitted.update(pd.DataFrame({"x": series[600:650]}, range(600, 650)))
+    assert fitted.latest_scores_.shape == (50,)
+    assert (fitted.threshold_, fitted.network_) == before
+
+
+def test_a_stream_goes_on_where_it_was_saved(detector, series, tmp_path):
+    one = Stream(detector)
+    one.update(series[600:637])
+    one.save(tmp_path / "stream")
+    saved.save(tmp_path / "model", detector)
+    two = Stream.load(tmp_path / "stream", saved.load(tmp_path / "model", "cpu"))
+    assert (two.samples, two.threshold_) == (37, one.threshold_)
+    assert np.array_equal(two.update(series[637:700]), one.update(series[637:700]))
+
+
+def test_a_saved_detector_scores_as_before(detector, series, tmp_path):
+    saved.save(tmp_path, detector)
+    again = saved.load(tmp_path, "cpu")
+    assert again.get_params() == detector.get_params()
+    assert np.array_equal(again.transform_scores(series), detector.transform_scores(series))
+    (damaged,) = tmp_path.glob("step-*/*.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(InputError, match="damaged"):
+        saved.load(tmp_path)
+
+
+def test_wrong_input_is_refused_in_one_line(stream, tmp_path, detector):
+    with pytest.raises(InputError, match="missing or infinite value at position 1"):
+        stream.update([1.0, np.nan])
+    assert stream.samples == 0
+    for load in (lambda: Stream.load(tmp_path, detector), lambda: saved.load(tmp_path)):
+        with pytest.raises(InputError, match="holds no saved"):
+            load()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("period", [24, 64, 127, 256])
+def test_a_sample_takes_a_few_milliseconds(period):
+    """The aim is 5 ms on one core of an idle machine; the bound leaves room for busy ones."""
+    wave = waves(12 * period, period=period)
+    detector = MaskedDetector(period=period, max_epochs=1, device="cpu", contamination=0).fit(wave[: 10 * period])
+    stream, seconds = Stream(detector), []
+    for value in wave[10 * period : 10 * period + 60]:
+        began = time.perf_counter()
+        stream.update(value)
+        seconds.append(time.perf_counter() - began)
+    assert np.median(seconds) < 0.025
