@@ -66,5 +66,10 @@ def load(id: str) -> ModuleType:
 
 
 def code(id: str) -> str:
-    """A checksum of the experiment's source: what was measured by another version is measured again."""
-    return f"{zlib.crc32(_file(id).read_bytes()):08x}"
+    """A checksum of the experiment's source, and of the shared parts of its section that it names.
+
+    What was measured by another version is measured again.
+    """
+    source = _file(id).read_bytes()
+    shared = sorted(each for each in _file(id).parent.glob("_[a-z]*.py") if each.stem.encode() in source)
+    return f"{zlib.crc32(b''.join([source, *(each.read_bytes() for each in shared)])):08x}"

@@ -1,5 +1,6 @@
 """Running experiments and keeping what they found: one run folder each, finished ones not run again."""
 
+import base64
 import dataclasses
 import json
 import multiprocessing
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,26 @@ class Result:
             "kept": self.kept,
             **({"error": self.error} if self.error else {}),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the claim, the picture, the findings and the verdict."""
+        answers = {True: "yes", False: "no", None: ""}
+        rows = "".join(
+            f"<tr><td>{escape(each.name)}</td><td>{each.measured:.6g}</td><td>{escape(each.expected)}</td>"
+            f"<td>{answers[each.holds]}</td></tr>"
+            for each in self.findings
+        )
+        picture = self.path / "figures" / "claim-picture.png" if self.path else None
+        shown = ""
+        if picture and picture.exists():
+            data = base64.b64encode(picture.read_bytes()).decode()
+            shown = f'<img style="max-width: 100%" alt="{escape(self.claim.title)}" src="data:image/png;base64,{data}">'
+        head = "<tr><th>finding</th><th>measured</th><th>expected</th><th>holds</th></tr>"
+        return (
+            f"<p><b>{escape(self.claim.title)}</b> {escape(self.claim.lecture)}, {escape(self.claim.slide)} says "
+            f"{escape(self.claim.says)}</p>{shown}<table>{head}{rows}</table>"
+            f"<p>Verdict: <b>{escape(self.error or str(self.verdict))}</b></p>"
+        )
 
 
 def reproduce(
@@ -124,7 +146,7 @@ def reproduce_each(
 ) -> Iterator[Result]:
     """Reproduce several experiments; one that breaks down gives a Result with `error` and stops no other.
 
-    jobs: how many at a time, each in a process of its own with one thread (0: as many as there are cores); with 1, one
+    jobs: how many at a time, in as many processes with one thread each (0: as many as there are cores); with 1, one
     after the other in this process. With more, results come in the order in which they are done.
     Settings are checked for all of them before the first is run. Raises InputError as `reproduce` does.
     """
@@ -156,30 +178,43 @@ def _attempt(id: str, options: Mapping[str, Any]) -> Result:
 
 
 def _parallel(ids: Sequence[str], options: Mapping[str, Any], jobs: int) -> Iterator[Result]:
-    """Each experiment in a process of its own; one that is killed takes no other with it."""
+    """Several processes with one experiment at a time each; one that is killed takes no other with it."""
     from lab.device import cores
 
     context = multiprocessing.get_context("spawn")
-    waiting, busy = list(ids), dict[Any, tuple[Any, str, float]]()
+    waiting, busy = list(ids), dict[Any, tuple[Any, str, float]]()  # by connection: process, experiment, since when
+
+    def start() -> None:
+        here, there = context.Pipe()
+        process = context.Process(target=_work, args=(there, options))
+        process.start()
+        there.close()
+        give(here, process)
+
+    def give(here: Any, process: Any) -> None:
+        """The next experiment, or the word that there is none left."""
+        if waiting:
+            busy[here] = (process, waiting.pop(0), time.perf_counter())
+            here.send(busy[here][1])
+        else:
+            here.send(None)
+            process.join()
+
     with _one_thread():
         try:
             while waiting or busy:
                 while waiting and len(busy) < (jobs or cores()):
-                    here, there = context.Pipe(duplex=False)
-                    process = context.Process(target=_work, args=(there, waiting[0], options), daemon=False)
-                    process.start()
-                    there.close()
-                    busy[here] = (process, waiting.pop(0), time.perf_counter())
+                    start()
                 ready: list[Any] = multiprocessing.connection.wait(busy)
-                for done in ready:
-                    process, id, started = busy.pop(done)
+                for here in ready:
+                    process, id, started = busy.pop(here)
                     try:
-                        result = done.recv()
+                        result = here.recv()
+                        give(here, process)
                     except EOFError:
                         process.join()
                         words = f"its process ended with exit code {process.exitcode}"
                         result = _broken(id, words, round(time.perf_counter() - started, 3))
-                    process.join()
                     yield result
         finally:
             for process, _, _ in busy.values():
@@ -187,12 +222,13 @@ def _parallel(ids: Sequence[str], options: Mapping[str, Any], jobs: int) -> Iter
                 process.join()
 
 
-def _work(there: Any, id: str, options: Mapping[str, Any]) -> None:
-    """What a process of `_parallel` does."""
+def _work(there: Any, options: Mapping[str, Any]) -> None:
+    """What a process of `_parallel` does: one experiment after the other, until told that there is none left."""
     from lab import console
 
     console.hush()
-    there.send(_attempt(id, options))
+    while id := there.recv():
+        there.send(_attempt(id, options))
 
 
 @contextmanager

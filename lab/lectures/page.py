@@ -1,10 +1,9 @@
-"""The notebook of the lectures: every claim with what was measured, as JSON, CSV and one HTML page.
+"""The notebook of the lectures: every claim with what was measured, as JSON, CSV and an HTML page.
 
-The page is a single file that needs no network: pictures are inside it, the table filters and sorts, and it follows the
+The page needs no network, only the pictures in figures/ beside it; its table filters and sorts, and it follows the
 reader's light or dark setting. Without scripts all but filtering and sorting still works.
 """
 
-import base64
 import csv
 import io
 import json
@@ -20,25 +19,26 @@ from lab.lectures import claim, ids, section_of
 from lab.lectures._reproduce import newest_run
 
 SUMMARY = "summary.json"
-WIDTH = 900  # pixels of a picture on the page
+FIGURES = "figures"
+WIDTH = 800  # pixels of a picture on the page
 COLOURS = 64  # in a picture; figures have few, and this makes them a third of the size
 COLUMNS = ("id", "section", "lecture", "slide", "verdict", "conditions", "held", "seconds", "finding", "measured",
            "low", "high", "expected", "holds")  # fmt: skip
 
 
 def write(runs: Path, folder: Path) -> Path | None:
-    """Bring FOLDER/summary.json, summary.csv and index.html up to what was measured under `runs`; returns the page.
+    """Bring FOLDER (summary.json, summary.csv, index.html, figures/) up to what was measured under `runs`.
 
     Claims that `runs` says nothing of stay as the summary has them. Runs with changed or shortened settings do not
-    count. None, and nothing is written, if there is no run of an experiment under `runs`.
+    count. Returns the page; None, and nothing is written, if there is no run of an experiment under `runs`.
     """
     measured = {id: path for id in ids() if (path := newest_run(id, runs))}
     if not measured:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FIGURES).mkdir(parents=True, exist_ok=True)
     before = read_json(folder / SUMMARY)["claims"] if (folder / SUMMARY).exists() else []
     known = {entry["id"]: entry for entry in before}
-    entries = [_entry(id, measured[id]) if id in measured else known.get(id, _unmeasured(id)) for id in ids()]
+    entries = [_entry(id, measured[id], folder) if id in measured else known.get(id, _unmeasured(id)) for id in ids()]
     _put(folder / SUMMARY, json.dumps({"claims": [strict(entry) for entry in entries]}, indent=1) + "\n")
     _put(folder / "summary.csv", _table(entries))
     _put(folder / "index.html", render(entries))
@@ -62,15 +62,16 @@ def _rank(verdict: str) -> int:
     return ["holds", "mixed", "fails", "not reached", "not measured yet"].index(verdict)
 
 
-def _entry(id: str, run: Path) -> dict[str, Any]:
-    """All that is told of a measured claim."""
+def _entry(id: str, run: Path, folder: Path) -> dict[str, Any]:
+    """All that is told of a measured claim; its picture goes to FOLDER/figures."""
     result, metadata = read_json(run / "result.json"), read_json(run / "metadata.json")
-    hardware = metadata["hardware"]
+    hardware, picture = metadata["hardware"], f"{FIGURES}/{id}.png"
+    _shrink(run / "figures" / "claim-picture.png", folder / picture)
     return {
         **_unmeasured(id), "verdict": result["verdict"], "findings": result["findings"], "budget": result["budget"],
         "seconds": result["metrics"]["time/seconds"],
         "measured_on": f"{hardware['cores']} cores, {hardware['gpu'] or 'no GPU'}",
-        "picture": _small(run / "figures" / "claim-picture.png"),
+        "picture": picture,
     }  # fmt: skip
 
 
@@ -83,17 +84,15 @@ def _unmeasured(id: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _small(path: Path) -> str:
-    """A figure as a data URL, at modest size."""
+def _shrink(source: Path, target: Path) -> None:
+    """A figure at modest size."""
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(source) as image:
         picture = image.convert("RGB")
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:

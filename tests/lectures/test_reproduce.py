@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from lab import record
+from lab import cli, record
 from lab.errors import InputError
-from lab.lectures import Verdict, _registry, _reproduce, reproduce, reproduce_each
+from lab.lectures import Verdict, _registry, _reproduce, ids, reproduce, reproduce_each
 from lab.lectures.commands import Reproduce
 
 BROKEN = '''"""Broken.
@@ -130,7 +130,7 @@ def test_the_command_prints_one_json_object(tmp_path, capsys):
     one = json.loads(capsys.readouterr().out, parse_constant=refuse)
     assert (one["id"], one["verdict"], one["measured"]["weighted sum +1"]) == ("node-minus-23", "mixed", -22)
     assert one["seconds"] >= 0 and one["result"].startswith(str(tmp_path))
-    Reproduce(section="optimisation", runs=tmp_path, json=True)()
+    Reproduce(ids=("power-1000", "gradient-clipping-bug"), runs=tmp_path, json=True, jobs=1)()
     several = json.loads(capsys.readouterr().out, parse_constant=refuse)
     assert "power-1000" in [each["id"] for each in several["experiments"]]
     Reproduce(runs=tmp_path, json=True)()
@@ -140,6 +140,14 @@ def test_the_command_prints_one_json_object(tmp_path, capsys):
     }
     # what was measured with other settings is not the verdict
     assert listed["power-1000"] == "holds" and listed["node-minus-23"] is None
+
+
+@pytest.mark.slow
+def test_a_section_at_once(tmp_path, capsys):
+    assert cli.main(["reproduce", "--section", "foundations", "--quick", "--runs", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)["experiments"]
+    assert [each["id"] for each in found] == ids("foundations")
+    assert all(each["verdict"] in [*Verdict] and each["seconds"] < 60 for each in found)
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,11 @@ from lab.plots import BLACK, BLUE, GREY, VERMILION, canvas, label
 @dataclass(frozen=True)
 class Settings:
     m: float = setting(1.0, -20, 20)
+    """Slope, in the worked example."""
     x: float = setting(2.0, -20, 20)
+    """Input."""
     b: float = setting(1.0, -20, 20)
-    """The worked example. At b = 0 the slide is right."""
+    """Bias. At 0 the slide is right."""
 
 
 def slide(x, m: float, b: float):

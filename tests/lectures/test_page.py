@@ -1,0 +1,150 @@
+"""The page of all claims, its summary, and the notebook; experiments side by side; help for their settings."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lab import cli
+from lab.lectures import ids, page, reproduce, reproduce_each
+from tests.browser.test_report import CHROMIUM, FLAGS
+
+EXACT = ("node-minus-23", "power-1000", "traffic-500-plus-x1")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for id in EXACT:
+        reproduce(id, runs=folder)
+    reproduce("gradient-clipping-bug", {"threshold": 4}, runs=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(runs, tmp_path_factory):
+    return page.write(runs, tmp_path_factory.mktemp("lectures")).parent
+
+
+def test_the_summary_has_every_claim_and_counts_only_runs_by_default(written):
+    claims = {each["id"]: each for each in json.loads((written / "summary.json").read_text())["claims"]}
+    assert list(claims) == ids()
+    assert claims["node-minus-23"]["verdict"] == "holds" and claims["node-minus-23"]["findings"][0]["measured"] == -23
+    assert claims["gradient-clipping-bug"]["verdict"] is None  # measured with another threshold only
+    table = pd.read_csv(written / "summary.csv")
+    assert table["id"].unique().tolist() == ids()
+    first = table[table["id"] == "node-minus-23"].iloc[0]
+    assert (first["measured"], first["expected"], str(first["holds"])) == (-23, "== -23", "True")
+
+
+def test_claims_that_are_not_measured_again_stay(written, runs, tmp_path):
+    shutil.copytree(written, tmp_path / "lectures")
+    only = tmp_path / "runs"
+    reproduce("gradient-clipping-bug", runs=only)
+    page.write(only, tmp_path / "lectures")
+    claims = {each["id"]: each for each in json.loads((tmp_path / "lectures" / "summary.json").read_text())["claims"]}
+    assert {id for id in claims if claims[id]["verdict"]} == {*EXACT, "gradient-clipping-bug"}
+    assert page.write(tmp_path / "nothing", tmp_path / "none") is None and not (tmp_path / "none").exists()
+
+
+def test_the_page_has_every_claim_and_needs_no_network(written):
+    html = (written / "index.html").read_text()
+    assert re.findall(r'<section id="([^"]+)"', html) == ids()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert all(source.startswith("#") or (written / source).is_file() for source in sources)
+    assert html.count("<img ") == len(EXACT) and all("alt=" in tag for tag in re.findall("<img [^>]*>", html))
+    assert "<script src" not in html and "@import" not in html
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH")
+def test_it_filters_searches_and_sorts(written, tmp_path):
+    script = """<script>
+      const shown = () => rows.filter(row => !row.hidden).map(row => row.querySelector("a").hash.slice(1)).join(" ");
+      const set = (id, value) => {
+        const each = document.getElementById(id);
+        each.value = value; each.dispatchEvent(new Event("input"));
+      };
+      const seen = [];
+      set("verdict", "holds"); seen.push(shown());
+      set("section", "foundations"); seen.push(shown());
+      set("verdict", ""); set("section", ""); set("search", "XOR perceptron"); seen.push(shown());
+      set("search", "");
+      for (let twice = 0; twice < 2; twice++) document.querySelectorAll("#claims th button")[5].click();
+      seen.push(rows[0].cells[5].textContent);
+      document.activeElement.blur();
+      document.dispatchEvent(new KeyboardEvent("keydown", {key: "/"})); seen.push(document.activeElement.id);
+      const out = document.createElement("pre");
+      out.id = "seen"; out.textContent = seen.join("|"); document.body.append(out);
+    </script>"""
+    copy = tmp_path / "page.html"
+    copy.write_text((written / "index.html").read_text().replace("</body>", script + "</body>"))
+    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    holds, foundations, found, slowest, focus = re.search(r'<pre id="seen">(.*?)</pre>', dom)[1].split("|")
+    assert set(holds.split()) == set(EXACT)
+    assert foundations == "node-minus-23"
+    assert "perceptron-xor" in found.split() and len(found.split()) < 10
+    claims = json.loads((written / "summary.json").read_text())["claims"]
+    assert float(slowest) == pytest.approx(max(each["seconds"] or 0 for each in claims), abs=0.06)
+    assert focus == "search"
+
+
+@pytest.mark.slow
+def test_side_by_side_they_find_the_same(tmp_path):
+    alone = [reproduce(id, runs=tmp_path / "alone") for id in EXACT]
+    together = list(reproduce_each(EXACT, runs=tmp_path / "together", jobs=3))
+    assert {each.claim.id: each.findings for each in together} == {each.claim.id: each.findings for each in alone}
+    assert "OMP_NUM_THREADS" not in os.environ or os.environ["OMP_NUM_THREADS"]
+    again = list(reproduce_each(EXACT, runs=tmp_path / "together", jobs=2))
+    assert all(each.kept for each in again)
+
+
+def killed(there, options):
+    from lab.lectures import _reproduce
+
+    while id := there.recv():
+        if id == "power-1000":
+            os._exit(9)
+        there.send(_reproduce._attempt(id, options))
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_takes_no_other_with_it(tmp_path, monkeypatch):
+    from lab.lectures import _reproduce
+
+    monkeypatch.setattr(_reproduce, "_work", killed)
+    results = {each.claim.id: each for each in reproduce_each(EXACT, runs=tmp_path, jobs=2)}
+    assert results["power-1000"].error == "its process ended with exit code 9"
+    assert [results[id].verdict for id in ("node-minus-23", "traffic-500-plus-x1")] == ["holds", "holds"]
+
+
+def test_help_tells_the_settings_of_an_experiment(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["reproduce", "momentum-valley", "--help"])
+    printed = capsys.readouterr().out
+    assert "condition=100.0 (2 to 10000.0)" in printed and "κ of the valley" in printed
+    for id in ids():
+        from lab.lectures import _registry
+
+        assert all(meaning for _, _, meaning in _registry.settings(id)), id
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    """Its code, cell after cell, with experiments shortened; what it shows is made by each result itself."""
+    cells = json.loads((Path(__file__).parents[2] / "docs" / "lectures.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    shown = re.findall(r'reproduce\("([\w-]+)"', "\n".join(code))
+    assert len(set(shown)) == 5
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code[0], names)
+    names["reproduce"] = lambda id, settings=None: reproduce(id, settings, quick=True)
+    for cell in code[1:]:
+        exec(cell, names)
+    result = reproduce("node-minus-23", runs=tmp_path)
+    assert result._repr_html_().count("<tr>") == 1 + len(result.findings) and "data:image/png" in result._repr_html_()
