@@ -17,6 +17,7 @@ from typing import Any
 from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
 from forecasting.anomaly.commands import BenchmarkDetectors, Detect, Explain
 from forecasting.anomaly.counterfactual_commands import BenchmarkCounterfactuals
+from forecasting.attribution_commands import Attribute
 from forecasting.commands import BenchmarkIntervals, DataFetch, DataList, Forecast
 from forecasting.ltsf_commands import BenchmarkForecasters, SpeedForecasters
 from lab.command import Command
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Any] = {
     "watch": Watch,
     "inspect": Inspect,
     "forecast": Forecast,
+    "attribute": Attribute,
     "detect": Detect,
     "explain": Explain,
     "reproduce": Reproduce,

@@ -284,7 +284,7 @@ def _spoken(model: str) -> str:
 
 def anomaly_scores(
     time: np.ndarray, values: np.ndarray, scores: np.ndarray, threshold: float, found: Sequence[tuple[int, int]],
-    train_end: int, title: str, x: str, y: str, labelled: Sequence[tuple[int, int]] = (),
+    train_end: int, title: str, x: str, y: str, labelled: Sequence[tuple[int, int]] = (), score: str = "score",
 ) -> Figure:  # fmt: skip
     """A series (n,) above its anomaly scores (n,): what was found in vermilion, the training part shaded.
 
@@ -306,7 +306,7 @@ def anomaly_scores(
             transform=top.get_xaxis_transform(), label="labelled" if number == 0 else None,
         )  # fmt: skip
     label(top, title, "", y)
-    label(bottom, "", x, "score\n(nats a step)")
+    label(bottom, "", x, score)
     _legend_below(figure, top, bottom)
     return figure
 

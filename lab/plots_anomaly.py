@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lab.plots import BLUE, DARK_GREY, GREY, LIGHT_GREY, canvas, label
+from lab.plots import BLACK, BLUE, DARK_GREY, GREY, LIGHT_GREY, canvas, label
 
 
 def hits_against_time(points: Mapping[str, tuple[float, int]], count: int, title: str) -> Figure:
@@ -48,4 +48,20 @@ def hits_against_time(points: Mapping[str, tuple[float, int]], count: int, title
         )  # fmt: skip
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     label(panel, title, "CPU seconds a series, to fit and to score (median)", f"hits, of {count} series")
+    return figure
+
+
+def reconstructions(seen: np.ndarray, made: np.ndarray) -> Figure:
+    """Windows (count, width) above one another's reconstruction, from the best to the worst."""
+    figure, axes = canvas(1, len(seen), width=12.0, height=3.8, sharey=True)
+    for place, panel in enumerate(axes[0]):
+        error = float(np.sqrt(np.mean((seen[place] - made[place]) ** 2)))
+        panel.plot(seen[place], color=BLACK, linewidth=1.4, label="window")
+        panel.plot(made[place], color=BLUE, linewidth=1.8, label="reconstruction")
+        panel.set_title(f"error {error:.2g}", loc="left", fontsize=12)
+        label(panel, "", "step", "standardised" if place == 0 else "")
+    axes[0, 0].legend(frameon=False, fontsize=11)
+    figure.suptitle(
+        "From the best reconstructed window to the worst", fontsize=14, fontweight="bold", x=0.02, ha="left"
+    )
     return figure

@@ -1,10 +1,12 @@
 """Figures of what a forecasting network looks at, one function each, returning a matplotlib Figure."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lab.plots import BLUE, GREY, canvas, label
+from lab.plots import BLACK, BLUE, COLOURS, GREY, LIGHT_GREY, ORANGE, VERMILION, canvas, label
 
 SHOWN = 8  # filters
 
@@ -48,4 +50,42 @@ def filters(weights: np.ndarray) -> Figure:
         f"CNN: what the {count} strongest of {len(weights)} filters look for in a patch",
         fontsize=14, fontweight="bold", x=0.02, ha="left",
     )  # fmt: skip
+    return figure
+
+
+def attribution(
+    steps: np.ndarray, window: np.ndarray, usual: np.ndarray, shapley: np.ndarray, gradients: np.ndarray,
+    grad_cam: np.ndarray | None, strongest: tuple[int, int], fan: np.ndarray | None, title: str, unit: str,
+) -> Figure:  # fmt: skip
+    """The past and the usual past, (lookback,) each, over what each step adds to the forecast.
+
+    steps: before the forecast, negative. strongest: [start, end) of the stretch that counts most; fan: the same stretch
+    as it would normally be, (K, end - start). grad_cam, on a scale of its own, as shading of the lower panel.
+    """
+    figure, axes = canvas(2, 1, width=12.0, height=7.0, sharex=True)
+    top, bottom = axes[:, 0]
+    start, end = strongest
+    for panel in (top, bottom):
+        panel.axvspan(steps[start] - 0.5, steps[end - 1] + 0.5, color=LIGHT_GREY, alpha=0.4, linewidth=0)
+    top.plot(steps, usual, color=GREY, linestyle="--", linewidth=1.4, label="usual past")
+    if fan is not None:
+        top.plot(steps[start:end], fan.T, color=COLOURS["counterfactual"], linewidth=0.8, alpha=0.5)
+        top.plot(
+            steps[start:end], np.median(fan, 0), color=COLOURS["counterfactual"], linewidth=2.4,
+            label="what would be normal there",
+        )  # fmt: skip
+    top.plot(steps, window, color=BLACK, linewidth=1.6, label="this past")
+    bottom.axhline(0, color=GREY, linewidth=0.8)
+    bottom.bar(steps, shapley, width=1.0, color=BLUE, alpha=0.55, label="Shapley values, spread over their stretch")
+    bottom.plot(steps, gradients, color=VERMILION, linewidth=1.2, label="integrated gradients")
+    if grad_cam is not None and np.abs(grad_cam).max() > 0:
+        size = np.abs(np.concatenate([shapley, gradients])).max()
+        scaled = grad_cam / np.abs(grad_cam).max() * size
+        bottom.step(steps, scaled, where="mid", color=ORANGE, linewidth=1.4, label="Grad-CAM (own scale)")
+    label(top, "", "", unit)
+    label(bottom, "", "steps before the forecast", f"added to the mean forecast\n({unit} a step)")
+    for panel in (top, bottom):
+        panel.legend(loc="upper left", frameon=False, fontsize=11, ncols=3)
+        panel.margins(y=0.22)
+    figure.suptitle("\n".join(textwrap.wrap(title, 92)), fontsize=13, fontweight="bold", x=0.02, ha="left")
     return figure

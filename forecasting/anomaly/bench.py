@@ -2,12 +2,14 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from forecasting.anomaly import insight
+from forecasting.anomaly.base import ScoreDetector
 from forecasting.anomaly.datasets import Case
-from forecasting.anomaly.detectors import MaskedDetector
 from lab import plots
 from lab.errors import InputError
 from lab.run import Run
@@ -17,7 +19,8 @@ from lab.run import Run
 class Detection:
     """What `detect` found: the fitted detector, a score for every sample (n,), and the intervals, strongest first."""
 
-    detector: MaskedDetector
+    detector: Any
+    """A fitted ScoreDetector; what is explained needs a MaskedDetector."""
     scores: np.ndarray
     table: pd.DataFrame
     """Columns start, end (positions, [start, end)), from, to (times of the first and last sample), peak."""
@@ -46,10 +49,11 @@ def split(case: Case, train_end: float | None = None) -> int:
     return int(position)
 
 
-def detect(case: Case, run: Run, detector: MaskedDetector, train_end: float | None = None) -> Detection:
+def detect(case: Case, run: Run, detector: ScoreDetector, train_end: float | None = None) -> Detection:
     """Fit `detector` on the part before `train_end`, score the whole series and list what is anomalous after it.
 
-    Writes anomalies.csv, the figure anomaly/scores, scalars and text; with labels also a precision-recall curve over
+    Writes anomalies.csv, the figure anomaly/scores, scalars and text, and what the detector itself has to show
+    (`insight`); with labels also a precision-recall curve over
     the samples after `train_end` (no point adjustment) and `anomaly/hit`: 1 if the strongest interval overlaps a
     labelled one widened by a quarter of a window, the narrower of the two widths that are scored.
     """
@@ -57,8 +61,6 @@ def detect(case: Case, run: Run, detector: MaskedDetector, train_end: float | No
     began = time.monotonic()
     detector.fit(values[:cut])
     fitted = time.monotonic()
-    for epoch, (learned, held_out) in enumerate(detector.history_):
-        run.scalars({"train/nll": learned, "anomaly/held_out_nll": held_out}, epoch)
     scores = detector.transform_scores(values)["scores"].to_numpy()
     table = detector.intervals(scores, first=cut)
     index = case.series.index
@@ -73,17 +75,19 @@ def detect(case: Case, run: Run, detector: MaskedDetector, train_end: float | No
         "time/score_seconds": time.monotonic() - fitted,
     }
     if case.labels:
-        metrics |= _judge(case, run, scores, table, cut, detector.widths_[0] * detector.factor_)
+        metrics |= _judge(case, run, scores, table, cut, detector.window_ * detector.factor_ // 4)
+    metrics |= insight.write(run, detector, values, cut)
     run.table("anomalies", table)
     run.scalars(metrics, 0)
     found = [(int(start), int(end)) for start, end in zip(table["start"], table["end"], strict=True)]
     title = _finding(case, table, metrics)
     figure = plots.anomaly_scores(
         axis(case.series), values, scores, detector.threshold_, found, cut, title, time_name(case.series),
-        str(case.series.name or "value"), case.labels,
+        str(case.series.name or "value"), case.labels, getattr(detector, "unit", "score"),
     )  # fmt: skip
     run.figure("anomaly/scores", figure)
-    run.text("anomaly/finding", f"{title}. Period {detector.period_} samples, {detector.factor_} samples a model step.")
+    about = f"Period {detector.period_} samples, {detector.factor_} samples a model step."
+    run.text("anomaly/finding", f"{title}. {about}")
     return Detection(detector, scores, table, cut, metrics)
 
 

@@ -80,6 +80,9 @@ class _Anomaly(Command):
 class Detect(_Anomaly):
     """Find what is not normal in a series: train on its first part, score the rest."""
 
+    detector: str = "masked"
+    """Which detector: masked, join, patches, ensemble, forecast, autoencoder, variational, pca, kmeans, interpolation,
+    matrix-profile or zscore; --window and --epochs are settings of masked alone."""
     top: int = 10
     """Anomalies to print; anomalies.csv has all."""
 
@@ -103,6 +106,17 @@ class Detect(_Anomaly):
                 ["average precision (samples)", found.metrics["anomaly/average_precision"]],
             ])  # fmt: skip
         self.done({"metrics": found.metrics, "anomalies": _plain(found)}, run.path)
+
+    def _detector(self) -> Any:
+        if self.detector == "masked":
+            return super()._detector()
+        from forecasting.anomaly import catalogue
+
+        (name,) = catalogue.check([self.detector])
+        if self.window is not None:
+            raise InputError("--window is a setting of the masked detector; leave it out, or --detector")
+        detector = catalogue.DETECTORS[name].make(self.seed, self.device)
+        return detector.set_params(period=self.period, quantile=self.quantile)
 
 
 @dataclass(kw_only=True)

@@ -68,6 +68,8 @@ class MaskedDetector(ScoreDetector):
 
     _tags = {"capability:random_state": True, "property:randomness": "derandomized"}  # noqa: RUF012 - sktime's convention
 
+    unit = "score\n(nats a step)"
+
     def __init__(
         self,
         period=None,

@@ -133,6 +133,20 @@ class AutoencoderDetector(ScoreDetector):
 
     @devices.threads(1)
     @torch.no_grad()
+    def reconstructions(self, steps: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The windows of standardised `steps` (n,) at `starts` as the network sees them, and what it makes of them.
+
+        Each (windows, width); a variational one decodes the mean of the code.
+        """
+        windows = regularised(steps, self.window_)[starts]
+        device = next(self.network_.parameters()).device
+        code = self.network_.encoder(torch.from_numpy(windows).to(device))
+        if self.variational:
+            code = code.chunk(2, dim=1)[0]
+        return windows, self.network_.decoder(code).cpu().numpy()
+
+    @devices.threads(1)
+    @torch.no_grad()
     def _score(self, steps: np.ndarray) -> np.ndarray:
         width = self.window_
         stride = max(1, width // 8)

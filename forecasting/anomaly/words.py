@@ -52,10 +52,10 @@ def sentence(index: pd.Index, start: int, values: np.ndarray, paths: np.ndarray,
     """
     found, usual = numbers(values, paths), np.median(paths, axis=0)
     parts = [part for part in (_level(found, paths, unit), _shape(index, start, values, usual, found, scale)) if part]
-    where = f"{_moment(index, start + found.most)} ({_amount(found.most_value)} instead of {_amount(found.most_usual)})"
+    where = f"{_moment(index, start + found.most)} ({amount(found.most_value)} instead of {amount(found.most_usual)})"
     if not parts:
-        parts = [f"{unit} off the usual course by {_amount(found.off)} on average, most at {where}"]
-    return f"{_span(index, start, start + len(values))}: {'; '.join(parts)}."
+        parts = [f"{unit} off the usual course by {amount(found.off)} on average, most at {where}"]
+    return f"{span(index, start, start + len(values))}: {'; '.join(parts)}."
 
 
 def _level(found: Numbers, paths: np.ndarray, unit: str) -> str:
@@ -64,34 +64,34 @@ def _level(found: Numbers, paths: np.ndarray, unit: str) -> str:
     if abs(found.mean - found.usual_mean) <= 3 * means.std() or found.outside <= FEW:
         return ""
     sign = "above" if found.mean > found.usual_mean else "below"
-    averages = f"{_amount(found.mean)} instead of {_amount(found.usual_mean)} on average"
+    averages = f"{amount(found.mean)} instead of {amount(found.usual_mean)} on average"
     if found.percent is not None and abs(found.percent) >= 1:
         return f"{unit} {abs(found.percent):.0f} % {sign} what is usual ({averages})"
-    return f"{unit} {_amount(abs(found.mean - found.usual_mean))} {sign} what is usual ({averages})"
+    return f"{unit} {amount(abs(found.mean - found.usual_mean))} {sign} what is usual ({averages})"
 
 
 def _shape(index: pd.Index, start: int, values: np.ndarray, usual: np.ndarray, found: Numbers, scale: float) -> str:
     """What of the course is missing, or there though it should not be; empty where neither is plain."""
     moved, should = np.ptp(values), np.ptp(usual)
     if should > PEAK * scale and moved < FLAT * should:
-        low, high = _amount(float(usual.min())), _amount(float(usual.max()))
-        return f"stays near {_amount(float(np.median(values)))} where {low} to {high} is usual"
+        low, high = amount(float(usual.min())), amount(float(usual.max()))
+        return f"stays near {amount(float(np.median(values)))} where {low} to {high} is usual"
     for sign, what in ((1, "peak"), (-1, "low")):
         top = int((sign * usual).argmax())
         height = sign * usual[top] - max(sign * usual[0], sign * usual[-1])
         if height > PEAK * scale and sign * usual[top] - (sign * values).max() > height / 2:
             part = _part_of_day(index, start + top)
-            where = f"{_amount(float(usual[top]))} at {_moment(index, start + top)}"
+            where = f"{amount(float(usual[top]))} at {_moment(index, start + top)}"
             return f"the usual {part}{what} ({where}) is missing"
     off = np.abs(values - usual) > 0.5 * abs(found.most_value - found.most_usual)
     if off.mean() <= FEW and abs(found.most_value - found.most_usual) > PEAK * scale:
         what = "spike" if found.most_value > found.most_usual else "dip"
-        where = f"{_moment(index, start + found.most)}, where {_amount(found.most_usual)} is usual"
-        return f"a {what} to {_amount(found.most_value)} at {where}"
+        where = f"{_moment(index, start + found.most)}, where {amount(found.most_usual)} is usual"
+        return f"a {what} to {amount(found.most_value)} at {where}"
     return ""
 
 
-def _amount(value: float) -> str:
+def amount(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -118,7 +118,7 @@ def _moment(index: pd.Index, at: int) -> str:
     return f"{stamps[at]:%-d %B %Y}" if _coarse(stamps) else f"{stamps[at]:%H:%M}"
 
 
-def _span(index: pd.Index, start: int, end: int) -> str:
+def span(index: pd.Index, start: int, end: int) -> str:
     """The time from sample `start` to the one before `end`, in words."""
     stamps = _stamps(index)
     if stamps is None:

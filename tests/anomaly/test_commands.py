@@ -50,6 +50,28 @@ def test_detect_writes_the_anomalies(lab, csv, tmp_path, capsys):
     assert json.loads((run / "result.json").read_text())["metrics"] == printed["metrics"]
 
 
+@pytest.mark.parametrize("name", ["autoencoder", "variational", "join"])
+def test_detect_takes_any_detector(lab, csv, tmp_path, capsys, name):
+    assert lab(["detect", csv, "--detector", name, "--runs", str(tmp_path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert 455 <= printed["anomalies"][0]["start"] < 505
+    pictures = {path.stem for path in (tmp_path / "detect-views" / "figures").glob("*.png")}
+    assert ("anomaly-reconstructions" in pictures) == (name != "join")
+    lines = (tmp_path / "detect-views" / "metrics.jsonl").read_text().splitlines()
+    tags = {json.loads(line).get("tag") for line in lines}
+    assert ("train/loss" in tags) == (name != "join")
+
+
+def test_detect_keeps_the_detector_and_tells_its_use_of_the_mixture(lab, csv, tmp_path, capsys):
+    from forecasting.anomaly import saved
+
+    assert lab(["detect", csv, "--epochs", "2", "--runs", str(tmp_path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert 1 <= printed["metrics"]["anomaly/component_perplexity"] <= 5
+    detector = saved.load(tmp_path / "detect-views" / "model", "cpu")
+    assert detector.threshold_ == printed["metrics"]["anomaly/threshold"]
+
+
 def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
     words = [
         "explain",
@@ -88,6 +110,9 @@ def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
         (["explain", "mitdb", "--start", "0", "--end", "7500"], "less than one period"),
         (["explain", "mitdb", "--samples", "0"], "--samples is 0"),
         (["explain", "mitdb", "--samples", "1000000000"], "--samples is 1000000000"),
+        (["detect", "mitdb", "--detector", "joint"], "did you mean join"),
+        (["detect", "mitdb", "--detector", "join", "--window", "9"], "--window is a setting of the masked detector"),
+        (["explain", "mitdb", "--top", "0"], "--top is 0"),
         (["detect", "mitdb", "--epochs", "0"], "max_epochs is 0; give at least 1"),
         (["detect", "mitdb", "--quantile", "1"], "quantile is 1.0; give one from 0.5 to below 1"),
         (["detect", "mitdb", "--quantile", "nan"], "quantile is nan"),

@@ -1,0 +1,131 @@
+"""Attributions add up, find what a known network uses, and the check by counterfactual points the same way."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("captum", reason="captum is not installed (pip install 'rl-timeseries-lab[explain]')")
+
+import torch
+
+from forecasting import attributing, attribution
+from forecasting.forecaster import CNNForecaster, LSTMForecaster, SeasonalNaiveForecaster, TransformerForecaster
+from lab import cli
+from lab.errors import InputError
+
+
+def days(count: int, seed: int = 0) -> pd.Series:
+    """Days of hours with noise, and a burst in the last week."""
+    hours = np.arange(24 * count)
+    values = 100 + 30 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, 3, len(hours))
+    values[-40:-34] += 60
+    return pd.Series(values, pd.date_range("2024-01-01", periods=len(hours), freq="h"), name="views")
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    made = {}
+    for kind in (CNNForecaster, LSTMForecaster, TransformerForecaster):
+        forecaster = kind(lookback=72, max_epochs=3, random_state=0, device="cpu")
+        made[kind.__name__] = forecaster.fit(days(30), fh=np.arange(1, 13))
+    return made
+
+
+@pytest.mark.parametrize("name", ["CNNForecaster", "LSTMForecaster", "TransformerForecaster"])
+def test_attributions_add_up_to_the_difference_of_the_forecasts(fitted, name):
+    forecaster, values = fitted[name], days(30).to_numpy()
+    found = attribution.attribute(forecaster, values, groups=12)
+    assert found.forecast == pytest.approx(float(np.mean(forecaster.predict())), rel=1e-4)
+    assert found.usual_forecast == pytest.approx(attribution.forecasts(forecaster, found.usual[None])[0], rel=1e-4)
+    assert abs(found.forecast - found.usual_forecast) > 0.1
+    assert found.additivity()["shapley"] < 1e-3 and found.additivity()["gradients"] < 0.05
+    assert found.window.shape == found.shapley.shape == found.gradients.shape == (72,)
+    assert (found.grad_cam is not None) == (name == "CNNForecaster")
+
+
+class Sum(torch.nn.Module):
+    """A network whose forecast is known: weights times the past."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.tensor(weights, dtype=torch.float32))
+        self.core = torch.nn.Identity()
+
+    def forward(self, x):
+        return (x * self.weights[:, None]).sum(1, keepdim=True).expand(-1, 12, -1)
+
+
+def test_of_a_linear_network_they_are_weight_times_difference(fitted):
+    forecaster = fitted["CNNForecaster"].clone()
+    forecaster.__dict__.update(fitted["CNNForecaster"].__dict__)
+    weights = np.zeros(72)
+    weights[10:12], weights[60] = [0.5, -0.25], 0.125
+    forecaster.network_ = Sum(weights)
+    values = days(30).to_numpy()
+    found = attribution.attribute(forecaster, values, groups=72)
+    expected = weights * (found.window - found.usual)
+    assert found.shapley == pytest.approx(expected, abs=1e-3)
+    assert found.gradients == pytest.approx(expected, abs=1e-3)
+    assert found.strongest() == (int(np.abs(expected).argmax()),) * 2 or found.strongest()[0] in (10, 11, 60)
+    grouped = attribution.attribute(forecaster, values, groups=12)  # six steps each
+    assert grouped.shapley[6:12].sum() == pytest.approx(expected[6:12].sum(), abs=1e-3)
+
+
+def test_the_usual_past_begins_at_the_same_time():
+    values = np.tile([1.0, 2, 3, 4], 6)
+    values[:4] += 10
+    assert attribution.usual_past(values, 6, 4) == pytest.approx([3, 4, 1, 2, 3, 4], abs=4)
+    assert np.array_equal(attribution.usual_past(values[4:], 6, 4), [3, 4, 1, 2, 3, 4])
+    with pytest.raises(InputError, match="hold no window of 22 a season of 4 earlier"):
+        attribution.usual_past(values, 22, 4)
+
+
+def test_the_redrawn_stretch_is_normal_and_changes_the_forecast(fitted):
+    forecaster, values = fitted["CNNForecaster"], days(30).to_numpy()
+    found = attribution.attribute(forecaster, values, groups=12)
+    start, end = found.strongest()
+    assert 30 <= start <= 38 and end - start == 6  # the burst, 40 to 35 steps before the forecast
+    fan = attributing.redrawn(values, forecaster, found, 5, 0, "cpu")
+    assert fan.shape == (5, 72)
+    assert np.array_equal(np.delete(fan, np.s_[start:end], 1)[0], np.delete(found.window, np.s_[start:end]))
+    assert np.median(fan[:, start:end]) < found.window[start:end].mean() - 20
+    worth = found.shapley[start:end].sum()
+    change = found.forecast - np.median(attribution.forecasts(forecaster, fan))
+    assert np.sign(change) == np.sign(worth)
+
+
+def test_only_networks_are_explained():
+    forecaster = SeasonalNaiveForecaster().fit(days(10), fh=[1, 2])
+    with pytest.raises(TypeError, match="is no network"):
+        attribution.attribute(forecaster, days(10).to_numpy())
+
+
+def test_the_command_writes_table_and_figure(tmp_path, capsys):
+    path = tmp_path / "views.csv"
+    days(30).to_csv(path, index_label="time")
+    words = ["attribute", str(path), "--max-epochs", "2", "--samples", "3", "--lookback", "72", "--runs", str(tmp_path)]
+    assert cli.main([*words, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (
+        printed["finding"].startswith("The forecast of views, ") and "What counts most: between" in printed["finding"]
+    )
+    run = tmp_path / "attribute-views.csv-cnn"
+    table = pd.read_csv(run / "attributions.csv")
+    difference = printed["metrics"]["forecast/mean"] - printed["metrics"]["forecast/usual"]
+    assert len(table) == 72 and table["shapley"].sum() == pytest.approx(difference, rel=1e-3)
+    assert (run / "figures" / "forecast-attribution.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--horizon", "0"], "--horizon is 0; give at least 1"), (["--groups", "1"], "--groups is 1; give at least 2"),
+        (["--max-epochs", "0"], "--max-epochs is 0; give at least 1"), (["--seed", "-1"], "seed"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_one_line(words, says, capsys):
+    assert cli.main(["attribute", "web-traffic", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
