@@ -56,11 +56,10 @@ def reconstructions(seen: np.ndarray, made: np.ndarray) -> Figure:
     figure, axes = canvas(1, len(seen), width=12.0, height=3.8, sharey=True)
     for place, panel in enumerate(axes[0]):
         error = float(np.sqrt(np.mean((seen[place] - made[place]) ** 2)))
-        panel.plot(seen[place], color=BLACK, linewidth=1.4, label="window")
-        panel.plot(made[place], color=BLUE, linewidth=1.8, label="reconstruction")
-        panel.set_title(f"error {error:.2g}", loc="left", fontsize=12)
-        label(panel, "", "step", "standardised" if place == 0 else "")
-    axes[0, 0].legend(frameon=False, fontsize=11)
+        names = ("window", "reconstruction") if place == 0 else (None, None)
+        panel.plot(seen[place], color=BLACK, linewidth=1.4, label=names[0])
+        panel.plot(made[place], color=BLUE, linewidth=1.8, label=names[1])
+        label(panel, f"error {error:.2g}", "step", "standardised" if place == 0 else "")
     figure.suptitle(
         "From the best reconstructed window to the worst", fontsize=14, fontweight="bold", x=0.02, ha="left"
     )
