@@ -1,7 +1,7 @@
 """`lab benchmark forecasters` and `lab speed forecasters`: everything heavy is imported inside the commands."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -13,12 +13,14 @@ from lab.errors import InputError
 class BenchmarkForecasters(Command):
     """Measure CNN, LSTM and Transformer against linear, classic and naive models. Goes on where it was stopped."""
 
-    protocol: Literal["ltsf", "rolling"] = "ltsf"
+    protocol: Literal["ltsf", "rolling", "m4", "pems"] = "ltsf"
     """ltsf: long horizons on a standardised scale, errors over every window of the test part. rolling: one season ahead
-    from several origins at the end of traffic, web and other series, MASE, with the classics beside the networks."""
+    from several origins at the end of traffic, web and other series, MASE, with the classics beside the networks. m4:
+    one pooled model for M4's 414 hourly series. pems: lane flow five minutes ahead, in the published split."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATA ...")] = ()
     """ltsf: ETTh1, ETTh2, ETTm1 (all when left out), or CSVs with a column of times; every other column is a channel.
-    rolling: named series or CSVs; eight when left out."""
+    rolling: named series or CSVs; eight when left out. m4, pems: the folder of their files, LAB_DATA's when left
+    out."""
     borders: str = "0.7,0.1,0.2"
     """ltsf: shares of a CSV's rows to train, validate and test on; the three ETT files have their published borders."""
     horizons: tuple[int, ...] = ()
@@ -32,10 +34,7 @@ class BenchmarkForecasters(Command):
     """auto, cpu or cuda."""
 
     def __call__(self) -> None:
-        if self.protocol == "ltsf":
-            self._ltsf()
-        else:
-            self._rolling()
+        {"ltsf": self._ltsf, "rolling": self._rolling, "m4": self._split, "pems": self._split}[self.protocol]()
 
     def _ltsf(self) -> None:
         from forecasting import ltsf, ltsf_benchmark
@@ -86,6 +85,32 @@ class BenchmarkForecasters(Command):
         title = f"Rolling origin, mean over {len(todo)} series, {_seeds(self.seeds)}"
         self.show(title, list(table.columns), table.to_numpy().tolist())
         self.done({"models": table.to_dict(orient="records"), "series": boards.to_dict(orient="records")}, run.path)
+
+    def _split(self) -> None:
+        """Benchmarks with a split of their own and published figures for it."""
+        from pathlib import Path
+
+        from forecasting import m4, pems
+        from lab.device import choose
+        from lab.run import Run
+
+        bench: Any = {"m4": m4, "pems": pems}[self.protocol]
+        if self.seeds < 1 or self.horizons or len(self.data) > 1:
+            raise InputError(f"{self.protocol} takes at least 1 seed, no --horizons, and at most one folder as --data")
+        names, folder = bench.check(self.models), Path(self.data[0]) if self.data else None
+        choose(self.device)
+        loaded = bench.load(folder)
+        settings = {"protocol": self.protocol, "seeds": self.seeds, "models": names, "device": self.device}
+        with Run.open(self.runs, self.name or f"benchmark-forecasters-{self.protocol}", settings) as run:
+            arguments = (loaded,) if self.protocol == "m4" else loaded
+            table = bench.measure(*arguments, names, self.seeds, self.device, run)
+            means = bench.summary(table)
+            run.table("summary", means)
+            measure = "owa" if self.protocol == "m4" else "mae"
+            run.finish({f"forecast/{measure}": float(means[measure].min())})
+        self.show(f"{self.protocol}, {_seeds(self.seeds)}", list(means.columns), means.to_numpy().tolist())
+        self.show("Published", ["model", measure, "source"], [list(row) for row in bench.PUBLISHED])
+        self.done({"models": means.to_dict(orient="records")}, run.path)
 
 
 def _seeds(count: int) -> str:
