@@ -46,11 +46,13 @@ def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: in
     probe = gymnasium.make(env_id)
     probe.close()
     if not isinstance(probe.action_space, gymnasium.spaces.Discrete):
-        raise ValueError(f"{env_id} has actions {probe.action_space}; DQN needs a Discrete action space")
+        raise ValueError(f"{env_id} has actions {probe.action_space}; the agents need a Discrete action space")
     if probe.action_space.start != 0 or probe.action_space.n > MOST_ACTIONS:
-        raise ValueError(f"{env_id} has actions {probe.action_space}; DQN needs 0, 1, ... up to {MOST_ACTIONS} of them")
+        raise ValueError(
+            f"{env_id} has actions {probe.action_space}; the agents need 0, 1, ... up to {MOST_ACTIONS} of them"
+        )
     if not isinstance(probe.observation_space, gymnasium.spaces.Box):
-        raise ValueError(f"{env_id} has observations {probe.observation_space}; DQN needs a Box (arrays)")
+        raise ValueError(f"{env_id} has observations {probe.observation_space}; the agents need a Box (arrays)")
     return Replayable(env_id, num_envs, stack, **options)
 
 

@@ -12,6 +12,8 @@ from forecasting.networks.norm import Reversible, fold, patches
 from forecasting.networks.transformer import Transformer
 from lab import plots_networks
 
+HORIZONS = 3  # that `held_out` shows
+
 
 @torch.no_grad()
 def attention(network: Reversible, window: Tensor) -> np.ndarray:
@@ -47,6 +49,23 @@ def figures(forecaster: Any) -> dict[str, Figure]:
     network: nn.Module | None = getattr(forecaster, "network_", None)
     if not isinstance(network, Reversible):
         return {}
+    return {"held_out": held_out(forecaster), **_inner(forecaster, network)}
+
+
+def held_out(forecaster: Any) -> Figure:
+    """Forecasts of the last HORIZONS horizons, which were not trained on, each from what came before, and the truth."""
+    values, lookback, horizon = forecaster.history_.to_numpy(np.float64), forecaster.lookback_, forecaster.horizon_
+    count = max(1, min(HORIZONS, (len(values) - lookback) // horizon))
+    starts = len(values) - lookback - horizon * np.arange(count, 0, -1)
+    windows = np.stack([values[start : start + lookback] for start in starts])
+    ahead = (
+        forecaster._backcast((windows - forecaster.mean_) / forecaster.scale_) * forecaster.scale_ + forecaster.mean_
+    )
+    truth = values[starts[0] :, 0]
+    return plots_networks.held_out(truth, ahead[:, :, 0], horizon)
+
+
+def _inner(forecaster: Any, network: Reversible) -> dict[str, Figure]:
     if isinstance(network.core, Transformer):
         window = forecaster.history_.to_numpy(np.float64)[-forecaster.lookback_ :]
         scaled = torch.from_numpy((window - forecaster.mean_) / forecaster.scale_)

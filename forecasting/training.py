@@ -132,7 +132,8 @@ def fit(
     MASE scores. `generator` (on the CPU) draws the windows. starts: the first steps of the windows (to train on, to
     validate on), where they are not those that `split` finds: `values` may be several series, one behind the other,
     and no window lies across two of them.
-    Returns one dict an epoch: "train_loss" and, where there is a validation part, "validation_loss".
+    Returns one dict an epoch: "train_loss", "learning_rate" (at its end) and, where there is a validation part,
+    "validation_loss".
     """
     view = windows(values, lookback, horizon)
     if starts is None:
@@ -166,7 +167,7 @@ def fit(
             if mean:
                 mean.update_parameters(network)
             losses.append(missed.detach())
-        entry = {"train_loss": float(torch.stack(losses).mean())}
+        entry = {"train_loss": float(torch.stack(losses).mean()), "learning_rate": schedule.get_last_lr()[0]}
         if has_validation:
             entry["validation_loss"] = error(kept, view, lookback, held_out, measure)
             if entry["validation_loss"] < best:

@@ -89,3 +89,19 @@ def attribution(
         panel.margins(y=0.22)
     figure.suptitle("\n".join(textwrap.wrap(title, 92)), fontsize=13, fontweight="bold", x=0.02, ha="left")
     return figure
+
+
+def held_out(truth: np.ndarray, ahead: np.ndarray, horizon: int) -> Figure:
+    """Forecasts (origins, horizon) of the end of truth (n,), one horizon after the other."""
+    figure, axes = canvas(width=11.0, height=4.4)
+    panel = axes[0, 0]
+    steps = np.arange(-len(truth), 0)
+    shown = min(len(truth), (len(ahead) + 2) * horizon + 2)
+    panel.plot(steps[-shown:], truth[-shown:], color=BLACK, linewidth=1.3, label="truth")
+    for number, path in enumerate(ahead):
+        at = np.arange(horizon) - horizon * (len(ahead) - number)
+        panel.plot(at, path, color=BLUE, linewidth=2.0, label="forecast" if number == 0 else None)
+        panel.axvline(at[0] - 0.5, color=GREY, linewidth=0.8, linestyle=":")
+    error = np.abs(ahead.reshape(-1) - truth[-ahead.size :]).mean()
+    label(panel, f"Not trained on: the last {len(ahead)} horizons, off by {error:.3g} on average", "step", "series")
+    return figure

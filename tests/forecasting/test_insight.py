@@ -45,6 +45,20 @@ def test_each_family_has_its_figure(kind, tags):
     series = web_traffic()[:400]
     forecaster = kind(lookback=96, max_epochs=1, steps_per_epoch=2, random_state=0).fit(series, fh=[1, 2, 3])
     found = insight.figures(forecaster)
-    assert set(found) == tags
-    for figure in found.values():
+    assert set(found) == {*tags, "held_out"}
+    for tag in tags:
+        figure = found[tag]
         assert figure.get_suptitle().startswith(("Transformer: the last patch", "CNN: what the 8"))
+
+
+def test_the_held_out_figure_shows_forecasts_from_what_came_before():
+    from forecasting.datasets import web_traffic
+
+    series = web_traffic()[:400]
+    forecaster = CNNForecaster(lookback=96, max_epochs=1, steps_per_epoch=2, random_state=0).fit(series, fh=[1, 2, 3])
+    lines = insight.held_out(forecaster).axes[0].get_lines()
+    (first,) = [line for line in lines if line.get_label() == "forecast"]
+    assert first.get_xdata().tolist() == [-9, -8, -7]
+    same = forecaster.clone().fit(series[:391], fh=[1, 2, 3])
+    same.network_, same.mean_, same.scale_ = forecaster.network_, forecaster.mean_, forecaster.scale_
+    assert first.get_ydata() == pytest.approx(same.predict().to_numpy(), rel=1e-4)
