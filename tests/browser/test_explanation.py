@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from forecasting.anomaly import bench, explaining
 from forecasting.anomaly.datasets import Case
 from forecasting.anomaly.detectors import MaskedDetector
 from lab.run import Run
-from tests.browser.test_report import CHROMIUM, FLAGS
+from tests.browser.driven import needs_browser, seen
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +53,17 @@ def test_the_page_needs_nothing_but_itself(folder):
     assert all("aria-label" in tag for tag in re.findall(r'<div[^>]*class="chart[^>]*>', html))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH")
+@needs_browser
 def test_it_zooms_by_button_and_by_key(folder, tmp_path):
-    script = """<script>
-      const range = () => document.getElementById("range").textContent, seen = [range()];
+    script = """
+      const range = () => document.getElementById("range").textContent;
+      seen.push(range());
       document.querySelector('#zoom [data-at]').click(); seen.push(range());
       document.querySelector('#zoom [data-do=out]').click(); seen.push(range());
       document.getElementById("series").dispatchEvent(new KeyboardEvent("keydown", {key: "Home"})); seen.push(range());
       for (const what of ["#series rect.mark", "#scores path.limit"]) seen.push(document.querySelectorAll(what).length);
-      const out = document.createElement("pre");
-      out.id = "seen"; out.textContent = seen.join("|"); document.body.append(out);
-    </script>"""
-    copy = tmp_path / "page.html"
-    copy.write_text((folder / "explanation.html").read_text().replace("</body>", script + "</body>"))
-    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    whole, near, wider, again, marks, limits = re.search(r'<pre id="seen">(.*?)</pre>', dom)[1].split("|")
+    """
+    whole, near, wider, again, marks, limits = seen(folder / "explanation.html", script, tmp_path)
     ends = "2024-01-01 00:00:00 to 2024-02-07 11:00:00"
     assert whole == again == ends and int(limits) == 1
     first = json.loads((folder / "explanation.json").read_text())["anomalies"][0]

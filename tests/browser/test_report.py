@@ -1,8 +1,6 @@
 """The report page in a real browser: it opens from disk, alone, and its tables sort and filter."""
 
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -10,12 +8,7 @@ import pytest
 
 from lab import plots, report
 from lab.run import Run
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=3000"
-)
+from tests.browser.driven import needs_browser, seen
 
 
 @pytest.fixture
@@ -45,22 +38,16 @@ def test_unfinished_runs_are_left_out(page):
     assert "unfinished" not in report.write(page.parent).read_text()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH")
+@needs_browser
 def test_tables_sort_and_filter(page, tmp_path):
-    script = """<script>
+    script = """
       const table = document.querySelector("#fast table:last-of-type").closest("section").querySelectorAll("table")[1];
       const column = () => [...table.tBodies[0].rows].map(row => row.cells[1].textContent).join(" ");
-      const seen = [column()];
+      seen.push(column());
       const head = table.tHead.rows[0].cells[1].querySelector("button");
       head.click(); seen.push(column()); head.click(); seen.push(column());
       const filter = document.getElementById("filter");
       filter.value = "FAST"; filter.dispatchEvent(new Event("input"));
       seen.push([...document.querySelectorAll("section")].filter(s => !s.hidden).map(s => s.id).join(" "));
-      const out = document.createElement("pre");
-      out.id = "seen"; out.textContent = seen.join("|"); document.body.append(out);
-    </script></body>"""
-    driven = tmp_path / "driven.html"
-    driven.write_text(page.read_text().replace("</body>", script))
-    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", driven.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert re.search(r'<pre id="seen">([^<]*)<', shown).group(1) == "9 0.5 30|0.5 9 30|30 9 0.5|fast"
+    """
+    assert seen(page, script, tmp_path) == ["9 0.5 30", "0.5 9 30", "30 9 0.5", "fast"]

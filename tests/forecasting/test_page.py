@@ -5,8 +5,6 @@ import html as markup
 import io
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -15,12 +13,7 @@ import pytest
 from forecasting import benchmark, page
 from forecasting.datasets import load, web_traffic
 from lab.run import Run
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --allow-file-access-from-files --virtual-time-budget=3000"
-)
+from tests.browser.driven import dumped, needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +70,11 @@ DRIVER = """<body><iframe src="%s" style="width:390px;height:900px"></iframe><sc
 </script></body>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH")
+@needs_browser
 def test_slider_switches_and_tables_on_a_phone(run, tmp_path):
     driver = tmp_path / "driver.html"
     driver.write_text(DRIVER % (run / "forecast.html").as_uri())
-    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", driver.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    shown = dumped(driver, tmp_path, "--allow-file-access-from-files")  # the page is in a frame of the driver's
     seen = json.loads(markup.unescape(re.search(r'<pre id="seen">([^<]*)<', shown).group(1)))
     made = pd.read_csv(run / "forecast.csv").set_index("model")
     assert seen["wide"]  # nothing sticks out to the side

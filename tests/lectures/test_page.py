@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,7 @@ import pytest
 
 from lab import cli
 from lab.lectures import ids, page, reproduce, reproduce_each
-from tests.browser.test_report import CHROMIUM, FLAGS
+from tests.browser.driven import needs_browser, seen
 
 EXACT = ("node-minus-23", "power-1000", "traffic-500-plus-x1")
 
@@ -61,15 +60,14 @@ def test_the_page_has_every_claim_and_needs_no_network(written):
     assert "<script src" not in html and "@import" not in html
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome on the PATH")
+@needs_browser
 def test_it_filters_searches_and_sorts(written, tmp_path):
-    script = """<script>
+    script = """
       const shown = () => rows.filter(row => !row.hidden).map(row => row.querySelector("a").hash.slice(1)).join(" ");
       const set = (id, value) => {
         const each = document.getElementById(id);
         each.value = value; each.dispatchEvent(new Event("input"));
       };
-      const seen = [];
       set("verdict", "holds"); seen.push(shown());
       set("section", "foundations"); seen.push(shown());
       set("verdict", ""); set("section", ""); set("search", "XOR perceptron"); seen.push(shown());
@@ -78,14 +76,8 @@ def test_it_filters_searches_and_sorts(written, tmp_path):
       seen.push(rows[0].cells[5].textContent);
       document.activeElement.blur();
       document.dispatchEvent(new KeyboardEvent("keydown", {key: "/"})); seen.push(document.activeElement.id);
-      const out = document.createElement("pre");
-      out.id = "seen"; out.textContent = seen.join("|"); document.body.append(out);
-    </script>"""
-    copy = tmp_path / "page.html"
-    copy.write_text((written / "index.html").read_text().replace("</body>", script + "</body>"))
-    command = [CHROMIUM, *FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", copy.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    holds, foundations, found, slowest, focus = re.search(r'<pre id="seen">(.*?)</pre>', dom)[1].split("|")
+    """
+    holds, foundations, found, slowest, focus = seen(written / "index.html", script, tmp_path)
     assert set(holds.split()) == set(EXACT)
     assert foundations == "node-minus-23"
     assert "perceptron-xor" in found.split() and len(found.split()) < 10
