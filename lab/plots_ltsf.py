@@ -80,6 +80,10 @@ def means(table: "pd.DataFrame", models: Sequence[str], published: Sequence[tupl
     panel.set_xlim(low - 0.05 * (high - low), high + 0.35 * (high - low))
     note = "dots: ours; diamonds: published" if published else "one dot a model"
     note += f"; not shown: {', '.join(left_out)}" if left_out else ""
-    winner = shown[0][1]
-    label(panel, f"{winner} has the least error", f"mean squared error, mean over tasks (line: ridge); {note}")
+    mse, best = min((mse, name) for mse, name, own in lines if own)
+    better = [name for error, name, own in sorted(lines) if not own and error < mse]
+    title = f"{best} has the least error of ours, {mse:.4f}" if published else f"{best} has the least error"
+    if published:
+        title += f"; less is published for {', '.join(better)}" if better else ", and none published has less"
+    label(panel, title, f"mean squared error, mean over tasks (line: ridge)\n{note}")
     return figure
