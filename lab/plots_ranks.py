@@ -21,7 +21,11 @@ def critical_difference_diagram(ranks: Mapping[str, float], difference: float, t
         colour = COLOURS.get(name, DARK_GREY)
         panel.plot([ranks[name]] * 2, [-0.6, row], color=colour, linewidth=1.2)
         panel.plot(ranks[name], row, "o", color=colour, markersize=9)
-        panel.text(ranks[name], row, f"   {name}  {ranks[name]:.2f}", va="center", fontsize=12)
+        white = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # other names' lines pass behind
+        panel.annotate(
+            f"{name}  {ranks[name]:.2f}", (ranks[name], row), (10, 0), textcoords="offset points", va="center",
+            fontsize=12, bbox=white,
+        )  # fmt: skip
     bars = groups(values, difference)
     for place, (first, last) in enumerate(bars):
         height = -0.9 - 0.35 * place
