@@ -100,6 +100,7 @@ class ScoreDetector(BaseDetector):
     }
     _native: ClassVar[bool] = False  # whether every sample is a step, however long the period
     _shortest_window: ClassVar[int] = 4  # steps
+    _partial: ClassVar[bool] = False  # whether windows may reach over the ends of a series, however short
     _refit: ClassVar[bool] = False  # whether to learn from all of the training part once the threshold stands
 
     period: int | None
@@ -192,7 +193,7 @@ class ScoreDetector(BaseDetector):
         """Score of every native sample, (n,)."""
         values = one_column(X)
         steps = self._steps(values)
-        if len(steps) < self.window_:
+        if len(steps) < self.window_ and not self._partial:
             raise InputError(
                 f"the series has {len(values)} samples, less than one window of {self.window_ * self.factor_}; "
                 "give a longer one"

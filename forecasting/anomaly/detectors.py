@@ -67,6 +67,7 @@ class MaskedDetector(ScoreDetector):
     """
 
     _tags = {"capability:random_state": True, "property:randomness": "derandomized"}  # noqa: RUF012 - sktime's convention
+    _partial = True
 
     unit = "score\n(nats a step)"
 

@@ -107,3 +107,9 @@ def test_two_columns_and_missing_values_are_refused():
         MaskedDetector().fit(pd.DataFrame(np.ones((90, 2))))
     with pytest.raises(InputError, match="position 7"):
         MaskedDetector().fit(np.where(np.arange(90) == 7, np.nan, 1.0))
+
+
+def test_a_series_shorter_than_a_window_has_scores_too(detector, series):
+    for length in (1, 5, 19):
+        scores = detector.transform_scores(series[600 : 600 + length])["scores"]
+        assert len(scores) == length and np.isfinite(scores).all()

@@ -81,7 +81,7 @@ TWO, VECTOR = spaces.Discrete(2), spaces.Box(0, 1, (4,))
     ("actions", "frames", "what"),
     [
         (spaces.Discrete(300), VECTOR, "up to 256"),
-        (spaces.Discrete(3, start=1), VECTOR, "needs 0, 1"),
+        (spaces.Discrete(3, start=1), VECTOR, "need 0, 1"),
         (TWO, spaces.Box(0, 255, (64, 64), np.uint8), r"\(64, 64\)"),
         (TWO, spaces.Box(0, 255, (10, 10, 3), np.uint8), r"\(10, 10, 3\)"),
         (TWO, spaces.Box(0, 9, (4,), np.uint16), "uint16"),

@@ -96,7 +96,9 @@ def stand_in(module, draw):
             start, end = 800, 812
             values = module.inject(clean, start, end, kind)
             results = [
-                module.Explanation(start, end, series, draw(series[start:end], clean[start:end]), np.zeros(5), 2.0, 1.0)
+                module.Explanation(
+                    start, end, series, draw(series[start:end], clean[start:end]), np.zeros(5), 2.0, 1.0, 1.0
+                )
                 for series in (values, clean)
             ]
             plausible = module.plausibility(results[0].paths, clean[:700])
@@ -131,7 +133,7 @@ def test_a_change_outside_is_found_out():
     result = Leaking(5, 8, np.zeros(20), np.ones((3, 3)), np.zeros(3), 1.0, 1.0)
     each = module.Redrawn("outage", result, np.zeros(20), 5, True, result, 1.0)
     assert module.outside(each) == pytest.approx(19e-12)
-    usual = module.Explanation(5, 8, np.zeros(20), np.ones((3, 3)), np.zeros(3), 1.0, 1.0)
+    usual = module.Explanation(5, 8, np.zeros(20), np.ones((3, 3)), np.zeros(3), 1.0, 1.0, 1.0)
     assert module.outside(each._replace(result=usual)) == 0
 
 
