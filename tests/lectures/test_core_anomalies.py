@@ -130,7 +130,7 @@ def test_a_change_outside_is_found_out():
         def whole(self):
             return super().whole() + 1e-12 * np.arange(len(self.values))
 
-    result = Leaking(5, 8, np.zeros(20), np.ones((3, 3)), np.zeros(3), 1.0, 1.0)
+    result = Leaking(5, 8, np.zeros(20), np.ones((3, 3)), np.zeros(3), 1.0, 1.0, 1.0)
     each = module.Redrawn("outage", result, np.zeros(20), 5, True, result, 1.0)
     assert module.outside(each) == pytest.approx(19e-12)
     usual = module.Explanation(5, 8, np.zeros(20), np.ones((3, 3)), np.zeros(3), 1.0, 1.0, 1.0)
