@@ -35,7 +35,7 @@ def test_what_comes_later_changes_nothing_and_one_by_one_is_the_same(detector, s
     assert not np.allclose(Stream(detector).update(changed)[40:], together[40:])
 
 
-def test_steps_of_several_samples_are_taken_in_as_they_grow():
+def test_steps_of_several_samples_are_taken_in_as_they_grow(tmp_path):
     smooth = waves(3000, period=400)
     detector = MaskedDetector(period=400, max_epochs=1, device="cpu", contamination=0).fit(smooth[:2400])
     assert detector.factor_ == 6
@@ -45,6 +45,9 @@ def test_steps_of_several_samples_are_taken_in_as_they_grow():
     last = detector._latest(steps, np.array([len(steps)]))[0]
     assert scores[-1] == pytest.approx(last, abs=1e-4)
     assert len(stream._steps) == stream.memory and stream._count == 0
+    stream.update(smooth[2460:2463])  # half a step
+    stream.save(tmp_path)
+    assert np.array_equal(Stream.load(tmp_path, detector).update(smooth[2463:2470]), stream.update(smooth[2463:2470]))
 
 
 @pytest.mark.parametrize(
