@@ -347,6 +347,7 @@ def test_evaluation_plays_whole_episodes_with_raw_rewards(small):
     assert scores["return"].tolist() == [LENGTH * REWARD] * 11 and scores["length"].tolist() == [LENGTH] * 11
 
 
+@pytest.mark.slow
 def test_a_film_has_a_picture_for_every_step(small):
     for env_id, size in [("lab/Catch-v0", (160, 160, 3)), ("ALE/Pong-v5", (210, 160, 3))]:
         config = small(env_id)

@@ -235,6 +235,7 @@ def test_everything_is_written_for_vectors_without_pictures(walker, small, tmp_p
     assert curve == table["value"].tolist()
 
 
+@pytest.mark.slow
 def test_command_leaves_figures_film_table_and_map(small, tmp_path, capsys):
     config = small("lab/Catch-v0")
     with Run.open(tmp_path, "catch", config) as run:

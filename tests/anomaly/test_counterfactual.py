@@ -14,6 +14,7 @@ from lab.errors import InputError
 from .conftest import waves
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.integers(0, 999), width=st.integers(1, 60))
 @example(0, 15)
@@ -56,6 +57,7 @@ def test_peaks_are_those_of_the_whole_series_scored(detector, series):
     assert np.isclose(result.peaks[1], scores[800:820].max(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_native_resolution_joins_without_a_jump():
     smooth = waves(2000, period=400)
     smooth += 4 * np.exp(-(((np.arange(2000) % 400) - 200.0) ** 2) / 200)  # a spike a period
@@ -105,6 +107,7 @@ def test_draws_that_are_not_normal_are_drawn_again(detector, series):
     assert np.array_equal(result.peaks, np.sort(result.peaks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "high"])
 def test_the_smallest_change_is_valid_and_small(detector, series, kind):
     values = series.copy()
@@ -125,6 +128,7 @@ def test_what_is_normal_needs_no_change(detector, series):
     assert np.array_equal(smallest_change(detector, series, (700, 720)), series[700:720])
 
 
+@pytest.mark.slow
 def test_a_step_that_is_several_samples_changes_without_a_jump():
     smooth = waves(2000, period=400)
     smooth[1600:1680] += 4.0

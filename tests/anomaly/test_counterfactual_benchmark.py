@@ -71,6 +71,7 @@ def test_the_true_normal_is_judged_perfect_and_a_straight_line_is_not(detector, 
     assert benchmark.judge(trial(series, "normal"), detector, waves(1000)[None, 800:820])["moved"] == 0
 
 
+@pytest.mark.slow
 def test_every_method_fills_the_interval(detector, series):
     for name, way in benchmark.methods(detector, 3, 0).items():
         paths = way(trial(series))

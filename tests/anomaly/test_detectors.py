@@ -39,6 +39,7 @@ def test_predict_transform_and_scores_agree(detector, series):
     assert np.array_equal(detector.predict_scores(frame)["scores"], scores["scores"].to_numpy()[points])
 
 
+@pytest.mark.slow
 def test_same_seed_same_numbers_whatever_the_callers_random_state(series):
     import torch
 

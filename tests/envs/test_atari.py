@@ -92,6 +92,7 @@ def test_unknown_game_is_named():
         envs.make("ALE/Pongg-v5")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("game", ["Pong", "Breakout", "SpaceInvaders", "MsPacman"])
 def test_restored_games_go_on_the_same_in_every_bit(game):
     """Snapshots in the middle of games and right at an end, where the next step only resets."""

@@ -82,6 +82,7 @@ def test_the_usual_past_begins_at_the_same_time():
         attribution.usual_past(values, 22, 4)
 
 
+@pytest.mark.slow
 def test_the_redrawn_stretch_is_normal_and_changes_the_forecast(fitted):
     forecaster, values = fitted["CNNForecaster"], days(30).to_numpy()
     found = attribution.attribute(forecaster, values, groups=12)
@@ -102,6 +103,7 @@ def test_only_networks_are_explained():
         attribution.attribute(forecaster, days(10).to_numpy())
 
 
+@pytest.mark.slow
 def test_the_command_writes_table_and_figure(tmp_path, capsys):
     path = tmp_path / "views.csv"
     days(30).to_csv(path, index_label="time")

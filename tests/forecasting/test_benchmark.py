@@ -81,6 +81,7 @@ def test_compare(tmp_path):
     assert "forecast/lstm/train_loss" in record and "forecast/lstm/validation_loss" in record
 
 
+@pytest.mark.slow
 def test_no_model_sees_what_comes_after_its_origin(tmp_path):
     """Another future leaves every forecast made before it as it was."""
     series = web_traffic(days=28)
@@ -142,6 +143,7 @@ def test_values_too_large_to_scale_are_refused():
         benchmark.settle(hourly(np.linspace(1, 2, 200) * 1e306), 4)
 
 
+@pytest.mark.slow
 def test_a_constant_series_has_no_mase_and_that_is_said(tmp_path, lab_command):
     lines = [f"{time},5" for time in pd.date_range("2024-01-01", periods=100, freq="h")]
     (tmp_path / "my flat data.csv").write_text("\n".join(["time,views", *lines]))

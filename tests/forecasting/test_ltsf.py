@@ -103,6 +103,7 @@ def test_ridge_weights_are_the_normal_equations(series):
     assert min((weights - fit).abs().max().item() for fit in fits) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_family_is_the_mean_of_its_members(series, quick):
     task = families.Task(series(), 12, seed=0, device=CPU)
     rows = {}

@@ -39,6 +39,7 @@ def test_a_pretrained_network_forecasts_a_series_too_short_to_learn_from(forecas
     assert np.mean(errors) < 0.6 * np.mean(naive)
 
 
+@pytest.mark.slow
 def test_fit_goes_on_from_the_pretrained_weights_and_never_changes_them():
     fitted = CNNForecaster(**{**SETTINGS, "max_epochs": 2, "learning_rate": 1e-2}).pretrain(panel(2), fh=STEPS)
     before = {name: value.clone() for name, value in fitted.pretrained_network_.state_dict().items()}

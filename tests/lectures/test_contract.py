@@ -28,6 +28,7 @@ def test_settings_are_a_frozen_dataclass_with_defaults_in_bounds(id):
         assert "seeds" in {field.name for field in dataclasses.fields(kind)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", ids())
 def test_quick_gives_judged_findings_under_distinct_tags_a_picture_and_a_budget(id):
     module = load(id)

@@ -11,6 +11,8 @@ from lab.lectures.core import _agents
 from tests.lectures.test_experiments import failed, run
 from tests.lectures.test_foundations_slides import of
 
+pytestmark = pytest.mark.slow  # each experiment runs for seconds
+
 
 def learner_that_never_learns(monkeypatch):
     monkeypatch.setattr(

@@ -11,6 +11,8 @@ from lab.lectures.core import _agents, _recurrent
 from tests.lectures.test_experiments import failed, run
 from tests.lectures.test_foundations_slides import of
 
+pytestmark = pytest.mark.slow  # each experiment runs for seconds
+
 
 def test_no_memory_means_the_newest_transitions():
     memory = load("dqn-replay-target-ablation").Newest(100, 2, (1,), torch.float32, stack=1, seed=0)

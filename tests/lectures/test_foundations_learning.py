@@ -8,6 +8,8 @@ from lab.lectures import Verdict, judge, load
 from tests.lectures.test_experiments import failed, run
 from tests.lectures.test_foundations_slides import of
 
+pytestmark = pytest.mark.slow  # each experiment runs for seconds
+
 
 def test_gradient_descent_rules():
     _, outcome = run("gradient-descent-rules", quadratics=5, points=100)

@@ -7,6 +7,8 @@ import torch
 from lab.lectures import Verdict, judge, load
 from tests.lectures.test_experiments import failed, run
 
+pytestmark = pytest.mark.slow  # each experiment runs for seconds
+
 
 def of(outcome, name: str):
     """The finding whose name begins so."""

@@ -217,6 +217,7 @@ def test_the_place_told_is_the_place_written_to(tmp_path):
     assert reproduce("node-minus-23", runs=tmp_path, name="mine").path == tmp_path / "mine-2"
 
 
+@pytest.mark.slow
 def test_several_experiments_are_run_with_one_table(tmp_path, capsys):
     Reproduce(ids=("power-1000", "node-minus-23", "power-1000"), runs=tmp_path)()
     out = capsys.readouterr().out
@@ -230,6 +231,7 @@ def test_several_experiments_are_run_with_one_table(tmp_path, capsys):
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_several_ids(tmp_path, lab_command):
     done = lab_command("reproduce", "power-1000", "node-minus-23", "--runs", "runs")
     assert done.returncode == 0, done.stderr
