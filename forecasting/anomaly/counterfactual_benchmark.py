@@ -6,7 +6,6 @@ taken. The detector learns from the clean first part; every method then gets the
 Windows where nothing is wrong are explained too: what is normal should come back nearly as it was.
 """
 
-import gzip
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -71,10 +70,10 @@ def merlion(folder: Path, each: int) -> Iterator[Trial]:
     One interval at a time is corrupted, the rest is as in the clean series. Raises InputError for a folder without.
     """
     for name in MERLION:
-        clean = _column(folder, name)
+        clean = _column(folder, name, name)
         cut = len(clean) // 2
         for number, kind in enumerate(ENDS):
-            spoiled = _column(folder, f"{name}_{kind}_anomaly")
+            spoiled = _column(folder, f"{name}_{kind}_anomaly", name)
             inside = (cut + MARGIN, len(clean) - MARGIN)
             wrong = [
                 (a, b) for a, b in runs(spoiled != clean) if inside[0] <= a and b <= inside[1] and b - a <= LONGEST
@@ -87,12 +86,11 @@ def merlion(folder: Path, each: int) -> Iterator[Trial]:
                     yield Trial(f"merlion-{name}", "normal", start, end, clean, clean, cut)
 
 
-def _column(folder: Path, name: str) -> np.ndarray:
-    path = folder / f"{name}.csv.gz"
+def _column(folder: Path, file: str, name: str) -> np.ndarray:
+    path = folder / f"{file}.csv.gz"
     if not path.is_file():
         raise InputError(f"{path} is missing; --data wants a folder with Merlion's synthetic anomalies, each *.csv.gz")
-    with gzip.open(path, "rt") as file:
-        return pd.read_csv(file)[name.split("_dip_")[0].split("_shock_")[0].split("_spike_")[0]].to_numpy(float)
+    return pd.read_csv(path)[name].to_numpy(float)
 
 
 def trials(seeds: Sequence[int], folder: Path | None, each: int) -> list[Trial]:

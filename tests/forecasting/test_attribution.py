@@ -68,7 +68,8 @@ def test_of_a_linear_network_they_are_weight_times_difference(fitted):
     expected = weights * (found.window - found.usual)
     assert found.shapley == pytest.approx(expected, abs=1e-3)
     assert found.gradients == pytest.approx(expected, abs=1e-3)
-    assert found.strongest() == (int(np.abs(expected).argmax()),) * 2 or found.strongest()[0] in (10, 11, 60)
+    place = int(np.abs(expected).argmax())
+    assert found.strongest() == (place, place + 1)
     grouped = attribution.attribute(forecaster, values, groups=12)  # six steps each
     assert grouped.shapley[6:12].sum() == pytest.approx(expected[6:12].sum(), abs=1e-3)
 
@@ -76,7 +77,6 @@ def test_of_a_linear_network_they_are_weight_times_difference(fitted):
 def test_the_usual_past_begins_at_the_same_time():
     values = np.tile([1.0, 2, 3, 4], 6)
     values[:4] += 10
-    assert attribution.usual_past(values, 6, 4) == pytest.approx([3, 4, 1, 2, 3, 4], abs=4)
     assert np.array_equal(attribution.usual_past(values[4:], 6, 4), [3, 4, 1, 2, 3, 4])
     with pytest.raises(InputError, match="hold no window of 22 a season of 4 earlier"):
         attribution.usual_past(values, 22, 4)

@@ -49,7 +49,7 @@ def test_the_seasonal_test_and_the_indices():
     assert np.array_equal(m4.naive2(flat), np.full(48, flat[-1]))
 
 
-def test_owa_of_naive_2_is_1_and_networks_beat_it(tmp_path, monkeypatch):
+def test_owa_of_naive_2_is_1_and_every_model_has_a_row(tmp_path, monkeypatch):
     from lab.run import Run
 
     monkeypatch.setitem(m4.TRAINING, "steps_per_epoch", 10)
