@@ -46,6 +46,8 @@ class DQNConfig(PlayConfig):
 
     network: Literal["nature", "nips"] = "nature"
     """For Atari: Mnih et al. (2015), or the smaller one of Mnih et al. (2013), a third of the work."""
+    centred: bool = False
+    """Take from each state of pixels its mean: inputs about zero train faster (LeCun et al., 1998, section 4.3)."""
     dueling: bool = False
     """Dueling streams for value and advantages (Wang et al., 2016)."""
     noisy: bool = False

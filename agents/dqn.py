@@ -48,10 +48,13 @@ class DQN:
         )  # fmt: skip
 
     def prepare(self, state: torch.Tensor) -> torch.Tensor:
-        """States (n, stack, *frame) as the networks want them: uint8 pixels are taken to [0, 1], others as they are."""
+        """States (n, stack, *frame) as the networks want them: uint8 pixels are taken to [0, 1] (and each state's
+        mean taken from them, if the settings say so), others as they are."""
         if state.dtype != torch.uint8:
             return state.float()
         state = state.to(torch.bfloat16 if self.bfloat16 else torch.float32)
+        if self.config.centred:
+            state -= state.mean(dim=tuple(range(1, state.ndim)), keepdim=True)
         if state.ndim == 4:  # images: channels last is the order in which convolutions are fast
             state = state.contiguous(memory_format=torch.channels_last)
         return state.mul_(1 / 255)

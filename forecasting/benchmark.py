@@ -264,10 +264,11 @@ def _roll(
     with _quiet():
         forecaster = model.make(setting)
         for origin in range(start, len(series) + 1, horizon):
+            seen = series.iloc[max(0, origin - (model.rows or origin)) : origin]
             if origin == start:
-                forecaster.fit(series.iloc[:origin], X=known, fh=steps)
+                forecaster.fit(seen, X=known, fh=steps)
             elif model.refit:
-                forecaster = model.make(setting).fit(series.iloc[:origin], X=known, fh=steps)
+                forecaster = model.make(setting).fit(seen, X=known, fh=steps)
             else:
                 forecaster.update(series.iloc[origin - horizon : origin], X=known, update_params=False)
             bounds = np.full((horizon, 2), np.nan)

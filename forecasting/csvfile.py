@@ -16,7 +16,7 @@ FILLS = ("none", "ffill", "interpolate", "zero")
 def read_csv(
     path: str | Path, target: str | None = None, time: str | None = None, fill: str = "none", *,
     time_format: str | None = None, timezone: str | None = None, name: str | None = None, tidy: str | None = None,
-    ahead: bool = False,
+    since: str | None = None, ahead: bool = False,
 ) -> pd.Series:  # fmt: skip
     """The column `target` of a CSV (plain or gzip) as a float64 series on a regular time index with its frequency.
 
@@ -26,6 +26,7 @@ def read_csv(
     fill: what to do about gaps and missing values: "none" (refuse), "ffill", "interpolate" (linear) or "zero".
     tidy: a frequency, for published files known to be untidy: rows are sorted, times snapped to that grid, and rows
         that fall together averaged. A user's own file is never changed so.
+    since: with tidy, the time before which rows are left out.
     ahead: whether the last rows may lack a value, since they are there for what is known ahead (see `read_known`); they
         are cut off.
 
@@ -46,7 +47,7 @@ def read_csv(
         values = values[:end]
     stamps, zone = read_times(table, time, time_format, timezone)
     if tidy:
-        series = pd.Series(values, pd.DatetimeIndex(stamps).round(tidy)).groupby(level=0).mean()
+        series = pd.Series(values, pd.DatetimeIndex(stamps).round(tidy)).groupby(level=0).mean()[since:]
         rows = np.arange(len(series))  # lines no longer match rows
         grid = pd.date_range(series.index[0], series.index[-1], freq=tidy)
         result, stamps = series, pd.DatetimeIndex(series.index)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from forecasting import nab
+from forecasting import metro, nab
 from forecasting.csvfile import read_csv, read_known
 from forecasting.traffic import web_traffic, web_traffic_parts
 from lab.data import GITHUB, RemoteFile, locate
@@ -28,6 +28,10 @@ class Entry:
     time_format: str | None = None
     tidy: str | None = None
     """Frequency of a file whose rows are unsorted, repeated or off the grid (see `read_csv`); None for a tidy file."""
+    time: str | None = None
+    """The column of times, when its name does not tell."""
+    since: str | None = None
+    """Rows before this time are left out."""
 
     @property
     def embedded(self) -> bool:
@@ -123,6 +127,11 @@ SERIES: dict[str, Entry] = {
         "unit8co/darts/2be8e43fbdc1265209f33bbe8bae81f3e4d9146f/datasets/taxi_new_york_passengers.csv",
         "cac434404cfaaf7809c50e2160ebeda9f39bb383854e62914f46748dc7f7569c",
     ),
+    metro.NAME: Entry(
+        f"Vehicles an hour on Interstate 94 near Minneapolis, {metro.SINCE} to 2018-09-30 (UCI 492); hours are "
+        "missing: give --fill", "1 h", metro.FILE.licence, metro.FILE, metro.TARGET, tidy="1h", time=metro.TIME,
+        since=metro.SINCE,
+    ),
     **{f"nab-{stem}": _nab(stem, file) for stem, file in nab.FILES.items()},
 }  # fmt: skip
 
@@ -164,8 +173,9 @@ def load(
     if found.file is not None:
         column = target or found.target
         series = read_csv(
-            locate(found.file), column, time, fill, time_format=time_format or found.time_format, timezone=timezone,
-            tidy=found.tidy, ahead=ahead, name="bits" if column == _BITS else None,
+            locate(found.file), column, time or found.time, fill, time_format=time_format or found.time_format,
+            timezone=timezone, tidy=found.tidy, since=found.since, ahead=ahead,
+            name="bits" if column == _BITS else None,
         )  # fmt: skip
     else:
         series = _airline() if name_or_path == "airline" else web_traffic()

@@ -33,11 +33,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Model:
-    """How to make a forecaster; whether it is fitted anew at every origin; what it needs installed."""
+    """How to make a forecaster, and how it is used."""
 
     make: Callable[[Setting], Any]
     refit: bool = False
+    """Whether it is fitted anew at every origin."""
     needs: str | None = None
+    """What it needs installed, ..."""
+    extra: str = "stats"
+    """... and the extra of this package that installs it."""
+    rows: int | None = None
+    """The newest rows that it is fitted to, where more would take too long."""
+    seeded: bool = False
+    """Whether another seed gives another forecast."""
 
 
 def _network(kind: type) -> Model:
@@ -47,7 +55,7 @@ def _network(kind: type) -> Model:
             intervals=setting.intervals, callback=setting.callback,
         )  # fmt: skip
 
-    return Model(make)
+    return Model(make, seeded=True)
 
 
 def _naive(seasons: int) -> Model:
@@ -70,6 +78,21 @@ def _ets(setting: Setting) -> Any:
     return ExponentialSmoothing(trend="add", damped_trend=True, seasonal=seasonal, sp=setting.season)
 
 
+def _autoarima(setting: Setting) -> Any:
+    from forecasting.nixtla import AutoARIMA
+
+    return AutoARIMA(setting)
+
+
+def _neural(kind: str) -> Model:
+    def make(setting: Setting) -> Any:
+        from forecasting.nixtla import NeuralPeer
+
+        return NeuralPeer(kind, setting)
+
+    return Model(make, needs="neuralforecast", extra="nixtla", seeded=True)
+
+
 MODELS: dict[str, Model] = {
     "seasonal-naive": _naive(1),
     "weekly-naive": _naive(7),  # of series that have a day as their season
@@ -79,6 +102,9 @@ MODELS: dict[str, Model] = {
     "transformer": _network(TransformerForecaster),
     "theta": Model(_theta, refit=True, needs="statsmodels"),
     "ets": Model(_ets, refit=True, needs="statsmodels"),
+    "autoarima": Model(_autoarima, refit=True, needs="statsforecast", extra="nixtla", rows=1_000),
+    "nhits": _neural("NHITS"),
+    "patchtst": _neural("PatchTST"),
 }
 
 DEFAULT = ("seasonal-naive", "linear", "cnn", "lstm", "transformer")
@@ -91,6 +117,13 @@ def check_models(names: Sequence[str]) -> None:
     for name in names:
         if name not in MODELS:
             raise unknown("model", name, MODELS)
-        needs = MODELS[name].needs
-        if needs and importlib.util.find_spec(needs) is None:
-            raise InputError(f"model {name!r} needs {needs}; pip install rl-timeseries-lab[stats]")
+        if not is_installed(name):
+            raise InputError(
+                f"model {name!r} needs {MODELS[name].needs}; pip install 'rl-timeseries-lab[{MODELS[name].extra}]'"
+            )
+
+
+def is_installed(name: str) -> bool:
+    """Whether the library that a model needs is there."""
+    needs = MODELS[name].needs
+    return needs is None or importlib.util.find_spec(needs) is not None

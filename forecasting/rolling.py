@@ -3,20 +3,23 @@
 Each series and seed is a run of its own inside the benchmark's; one that is finished is not measured again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from forecasting import benchmark, datasets
+from forecasting import benchmark, datasets, metro
 from forecasting.measures import mase
+from forecasting.models import is_installed
 from lab import console
 from lab.jsonfile import write_json
 from lab.ranks import critical_difference, mean_ranks, wins
 from lab.run import RESULT, Run, slug
 
 LONGEST_ETS = 3_000  # rows: exponential smoothing with a season of a day takes minutes an origin beyond
+LONGEST_ARIMA = 24  # steps in a season: an origin takes minutes beyond
 
 
 class Task(NamedTuple):
@@ -25,34 +28,48 @@ class Task(NamedTuple):
     series: str
     horizon: int
     fill: str = "none"
+    known: Callable[[pd.Series, int], pd.DataFrame] | None = None
+    """What is known ahead of it, if that is given to the models."""
+    name: str = ""
+    """In tables, where another task has the same series."""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.series
 
 
 TASKS = (
     Task("sf-traffic", 24), Task("isp-traffic", 24), Task("web-traffic", 24), Task("nyc-taxi", 48),
     Task("website-visits", 7), Task("wikipedia-peyton-manning", 7, "interpolate"),
     Task("wikipedia-r", 7, "interpolate"), Task("airline", 12),
+    Task(metro.NAME, 24, "interpolate"), Task(metro.NAME, 24, "interpolate", metro.known, f"{metro.NAME}, weather"),
 )  # fmt: skip
 MODELS = (*benchmark.DEFAULT, "theta")
+PEERS = ("nhits", "patchtst")
 
 
 def tasks(data: Sequence[str], horizon: int | None) -> list[Task]:
     """What to measure: `data` (or TASKS) at `horizon`, or at the series' own: one season, 24 steps without one."""
-    known = {task.series: task for task in TASKS}
     found = []
-    for name in data or known:
-        task = known.get(name)
-        if task is None:
+    for name in data or dict.fromkeys(task.series for task in TASKS):
+        same = [task for task in TASKS if task.series == name]
+        if not same:
             cycle = datasets.season(datasets.load(name))
-            task = Task(name, cycle if cycle > 1 else 24)
-        found.append(task._replace(horizon=horizon or task.horizon))
+            same = [Task(name, cycle if cycle > 1 else 24)]
+        found += [task._replace(horizon=horizon or task.horizon) for task in same]
     return found
 
 
 def models(series: pd.Series, wanted: Sequence[str]) -> tuple[str, ...]:
-    """`wanted`, or MODELS and, where it is quick, ets."""
+    """`wanted`, or MODELS, what is installed of PEERS, and ets and autoarima where they are quick."""
     if wanted:
         return tuple(wanted)
-    return (*MODELS, "ets") if len(series) <= LONGEST_ETS else MODELS
+    names = [*MODELS, *(name for name in PEERS if is_installed(name))]
+    if len(series) <= LONGEST_ETS:
+        names.append("ets")
+    if datasets.season(series) <= LONGEST_ARIMA and is_installed("autoarima"):
+        names.append("autoarima")
+    return tuple(names)
 
 
 def measure(
@@ -66,21 +83,41 @@ def measure(
     with console.bar("rolling origin", len(todo) * seeds, "series") as advance:
         for task in todo:
             series = datasets.load(task.series, fill=task.fill)
+            known = task.known(series, task.horizon) if task.known else None
             names = models(series, wanted)
+            seeded = [name for name in names if benchmark.MODELS[name].seeded]
             for seed in range(seeds):
-                name = slug(f"{task.series.rsplit('/', 1)[-1].split('.')[0]}-h{task.horizon}-seed{seed}")
-                config = {"series": task.series, "horizon": task.horizon, "seed": seed, "models": list(names)}
-                found = Run.find(run.path / "series", name, config)
-                if found is None or not (found / RESULT).exists():
-                    with Run.open(run.path / "series", name, config, resume=True) as own:
-                        benchmark.compare(series, task.horizon, own, names, seed=seed, device=device)
-                        own.finish({})
-                    found = own.path
-                labels = {"series": task.series, "horizon": task.horizon, "seed": seed}
-                boards.append(pd.read_csv(found / "leaderboard.csv").assign(**labels))
-                errors.append(_errors(pd.read_csv(found / "backtest.csv"), series).assign(**labels))
-                advance(note=task.series)
+                # what no seed changes is measured with the first one
+                folder = _measured(task, series, known, seed, names if seed == 0 else seeded, run, device)
+                board, backtest = (pd.read_csv(folder / f"{name}.csv") for name in ("leaderboard", "backtest"))
+                if seed == 0:
+                    fixed = [part[~part["model"].isin(seeded)] for part in (board, backtest)]
+                else:
+                    board, backtest = (
+                        pd.concat([part[part["model"].isin(seeded)], kept])
+                        for part, kept in zip((board, backtest), fixed, strict=True)
+                    )
+                labels = {"series": task.label, "horizon": task.horizon, "seed": seed}
+                boards.append(board.assign(**labels))
+                errors.append(_errors(backtest, series).assign(**labels))
+                advance(note=task.label)
     return pd.concat(boards, ignore_index=True), pd.concat(errors, ignore_index=True)
+
+
+def _measured(
+    task: Task, series: pd.Series, known: pd.DataFrame | None, seed: int, names: Sequence[str], run: Run, device: str
+) -> Path:
+    """The folder of the finished comparison, made now unless it is there."""
+    stem = task.label.rsplit("/", 1)[-1].split(".")[0]
+    config = {"series": task.label, "horizon": task.horizon, "seed": seed, "models": list(names)}
+    name = slug(f"{stem}-h{task.horizon}-seed{seed}")
+    found = Run.find(run.path / "series", name, config)
+    if found is not None and (found / RESULT).exists():
+        return found
+    with Run.open(run.path / "series", name, config, resume=True) as own:
+        benchmark.compare(series, task.horizon, own, names, seed=seed, device=device, known=known)
+        own.finish({})
+    return own.path
 
 
 def _errors(backtest: pd.DataFrame, series: pd.Series) -> pd.DataFrame:

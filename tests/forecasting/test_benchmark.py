@@ -195,7 +195,7 @@ def test_short_csv_names_file_column_and_last_row(tmp_path):
 
 def test_missing_library_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install rl-timeseries-lab\[stats\]"):
+    with pytest.raises(InputError, match=r"pip install 'rl-timeseries-lab\[stats\]"):
         benchmark.check_models(["theta"])
 
 

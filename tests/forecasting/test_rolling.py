@@ -47,7 +47,7 @@ def test_a_file_gets_its_season_as_horizon(tmp_path):
     path = str(tmp_path / "hours.csv")
     web_traffic()[:100].to_csv(path)
     assert rolling.tasks(["airline", path], None) == [rolling.Task("airline", 12), rolling.Task(path, 24)]
-    assert rolling.tasks([], 5)[0].horizon == 5 and len(rolling.tasks([], None)) == len(rolling.TASKS)
+    assert rolling.tasks([], 5)[0].horizon == 5 and rolling.tasks([], None) == list(rolling.TASKS)
 
 
 def test_the_benchmark_end_to_end_and_not_twice(tmp_path, monkeypatch):
@@ -67,6 +67,36 @@ def test_the_benchmark_end_to_end_and_not_twice(tmp_path, monkeypatch):
         board = table[table["series"] == name].set_index("model")["MASE"]
         assert own.groupby("model")["MASE"].mean().to_numpy() == pytest.approx(board.sort_index().to_numpy(), rel=0.1)
     assert {path.name for path in (run.path / "figures").iterdir()} == {"forecast-wins.png", "forecast-ranks.png"}
+
+
+def test_what_no_seed_changes_is_measured_once(tmp_path, monkeypatch):
+    asked = []
+
+    def compare(series, horizon, run, names, seed, **rest):
+        asked.append((seed, tuple(names)))
+        names = dict.fromkeys(("seasonal-naive", *names))
+        run.table("leaderboard", pd.DataFrame({"model": list(names), "MASE": 1.0 + seed}))
+        times = [f"{number}" for number in range(12)]
+        run.table("backtest", pd.concat(
+            pd.DataFrame({"model": name, "origin": 0, "time": times, "truth": 0.0, "forecast": 1.0}) for name in names
+        ))  # fmt: skip
+
+    monkeypatch.setattr(rolling.benchmark, "compare", compare)
+    with Run.open(tmp_path, "rolling", {}) as run:
+        table, errors = rolling.measure([rolling.Task("airline", 12)], 2, ("linear", "cnn"), run, "cpu")
+    assert asked == [(0, ("linear", "cnn")), (1, ("cnn",))]
+    found = table.set_index(["seed", "model"])["MASE"]
+    assert found.to_dict() == {
+        (0, "seasonal-naive"): 1.0, (0, "linear"): 1.0, (0, "cnn"): 1.0,
+        (1, "seasonal-naive"): 1.0, (1, "linear"): 1.0, (1, "cnn"): 2.0,
+    }  # fmt: skip
+    assert len(errors) == 6
+
+
+def test_tasks_on_one_series_are_told_apart():
+    both = rolling.tasks(["metro-traffic"], None)
+    assert [task.label for task in both] == ["metro-traffic", "metro-traffic, weather"]
+    assert [task.known is None for task in both] == [True, False]
 
 
 @pytest.mark.parametrize(

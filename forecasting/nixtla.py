@@ -1,0 +1,126 @@
+"""Peers from neuralforecast and statsforecast behind the few methods that the rolling comparison asks of a forecaster.
+
+Settings: NHITS is as neuralforecast has it (Challu et al., AAAI 2023: 2.8 million weights), with its robust scaling of
+windows; PatchTST has its authors' depth, a width of 64, which suits one series, and a season a patch. Both minimise the
+absolute error, stop early by the last fifth of the rows, and have the lookback that ours have. AutoARIMA searches by
+approximation, as R's does for seasons longer than a year of months, and is fitted to the last rows at every origin.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from forecasting.base import default_lookback, default_patch
+
+if TYPE_CHECKING:
+    from forecasting.models import Setting
+
+STEPS, CHECK, PATIENCE, RATE, WINDOWS = 1_000, 50, 5, 1e-3, 256
+"""Gradient steps at most, between two looks at the validation error, looks without a better one, step size, batch."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without these libraries' words about devices, loggers, deprecations and convergence."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class Peer:
+    """One series, no exogenous columns; fitted once, and shown newer rows by `update`."""
+
+    bounds = False
+
+    def get_tag(self, tag: str) -> bool:
+        return self.bounds
+
+    def fit(self, y: pd.Series, X: pd.DataFrame | None, fh: list[int]) -> "Peer":
+        self.series, self.horizon = y, len(fh)
+        with _quiet():
+            self._fit(y.to_numpy(np.float64))
+        return self
+
+    def update(self, y: pd.Series, X: pd.DataFrame | None, update_params: bool) -> None:
+        self.series = pd.concat([self.series, y])
+
+    def predict(self, X: pd.DataFrame | None) -> pd.Series:
+        with _quiet():
+            return pd.Series(self._predict(self.series.to_numpy(np.float64)), self._ahead())
+
+    def _ahead(self) -> pd.Index:
+        last = self.series.index[-1]
+        if isinstance(self.series.index, pd.PeriodIndex):
+            return pd.period_range(last + 1, periods=self.horizon, freq=self.series.index.freq)
+        step = last - self.series.index[-2]
+        return pd.date_range(last + step, periods=self.horizon, freq=step)
+
+    def _fit(self, values: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _predict(self, values: np.ndarray) -> np.ndarray:
+        """The `horizon` values after `values`."""
+        raise NotImplementedError
+
+
+class NeuralPeer(Peer):
+    """A model of neuralforecast: kind is "NHITS" or "PatchTST"."""
+
+    def __init__(self, kind: str, setting: "Setting"):
+        self.kind, self.setting = kind, setting
+
+    def _fit(self, values: np.ndarray) -> None:
+        import neuralforecast.models
+        from neuralforecast import NeuralForecast
+        from neuralforecast.losses.pytorch import MAE
+
+        from lab.device import choose
+
+        cycle = self.setting.season
+        lookback = self.setting.lookback or default_lookback(len(values), self.horizon, cycle)
+        patch = min(default_patch(lookback, cycle), lookback)
+        held_out = max(self.horizon, len(values) // 5)
+        own: dict[str, Any] = {"scaler_type": "robust"} if self.kind == "NHITS" else {
+            "patch_len": patch, "stride": patch, "hidden_size": 64, "n_heads": 4, "linear_hidden_size": 128,
+            "dropout": 0.2, "fc_dropout": 0.2, "revin": True, "scaler_type": "identity",
+        }  # fmt: skip
+        model = getattr(neuralforecast.models, self.kind)(
+            h=self.horizon, input_size=lookback, max_steps=STEPS, val_check_steps=CHECK, learning_rate=RATE,
+            early_stop_patience_steps=PATIENCE, windows_batch_size=WINDOWS, loss=MAE(), random_seed=self.setting.seed,
+            accelerator="gpu" if choose(self.setting.device).type == "cuda" else "cpu", devices=1, logger=False,
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **own,
+        )  # fmt: skip
+        self.mean, self.scale = values.mean(), values.std() or 1.0
+        self.forecaster = NeuralForecast(models=[model], freq=1)
+        self.forecaster.fit(self._frame(values), val_size=held_out)
+        self.network_ = self.forecaster.models[0]
+
+    def _predict(self, values: np.ndarray) -> np.ndarray:
+        made = self.forecaster.predict(self._frame(values))[self.kind].to_numpy(np.float64)
+        return made * self.scale + self.mean
+
+    def _frame(self, values: np.ndarray) -> pd.DataFrame:
+        scaled = (values - self.mean) / self.scale
+        return pd.DataFrame({"unique_id": "series", "ds": np.arange(len(values)), "y": scaled.astype(np.float32)})
+
+
+class AutoARIMA(Peer):
+    """statsforecast's search (Hyndman and Khandakar, 2008) over seasonal models."""
+
+    def __init__(self, setting: "Setting"):
+        self.setting = setting
+
+    def _fit(self, values: np.ndarray) -> None:
+        from statsforecast.models import AutoARIMA as Search
+
+        self.model = Search(season_length=self.setting.season, approximation=True).fit(values)
+
+    def _predict(self, values: np.ndarray) -> np.ndarray:
+        return self.model.predict(self.horizon)["mean"]
