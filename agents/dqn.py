@@ -109,6 +109,19 @@ class DQN:
                 following = following[each, greedy(values(following), online)]  # (B, atoms)
         return self.distribution.losses(chosen, following, reward, batch.terminal, batch.discount)
 
+    @property
+    def step_size(self) -> float:
+        """The optimiser's, now."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @step_size.setter
+    def step_size(self, value: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):  # a part of the CUDA graph
+                group["lr"].fill_(value)
+            else:
+                group["lr"] = value
+
     def sync(self) -> None:
         """Reset Q^ = Q."""
         self.target.load_state_dict(self.q.state_dict())
@@ -128,11 +141,10 @@ class DQN:
 
 def _optimizer(config: DQNConfig, parameters: Iterator[nn.Parameter], where: torch.device) -> torch.optim.Optimizer:
     capturable = where.type == "cuda"  # its steps can be part of a CUDA graph
+    rate: Any = torch.tensor(config.learning_rate, device=where) if capturable else config.learning_rate
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=config.learning_rate, eps=1.5e-4, fused=True, capturable=capturable)
-    return torch.optim.RMSprop(
-        parameters, lr=config.learning_rate, alpha=0.95, eps=0.01, centered=True, capturable=capturable
-    )
+        return torch.optim.Adam(parameters, lr=rate, eps=1.5e-4, fused=True, capturable=capturable)
+    return torch.optim.RMSprop(parameters, lr=rate, alpha=0.95, eps=0.01, centered=True, capturable=capturable)
 
 
 def _replay(
@@ -199,6 +211,8 @@ class Training:
             self.step += int(live.sum())
             # ... and while it works, sample a minibatch of transitions from D and perform a gradient step
             while self.updates < (self.step - config.learning_starts) // config.train_every:
+                if config.anneal:
+                    self.agent.step_size = config.learning_rate * max(0.0, 1 - self.step / config.total_steps)
                 self.loss = self._learn()
                 self.updates += 1
                 if self.updates % config.target_every == 0:  # every C steps reset Q^ = Q

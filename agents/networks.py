@@ -145,4 +145,7 @@ class QNetwork(nn.Module):
         self.head = (DuelingHead if dueling else Head)(hidden, actions, atoms, linear)
 
     def forward(self, state: torch.Tensor) -> torch.Tensor:
-        return self.head(self.trunk(state))
+        hidden = self.trunk(state)
+        # In float32 always: bfloat16 has steps of .01 about a value of 2, and actions differ by less.
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(hidden.float())

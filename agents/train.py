@@ -138,9 +138,11 @@ def _save(run: Run, training: Training, recent: list[float]) -> None:
 
 
 def _policy(agent: DQN) -> dict[str, torch.Tensor]:
-    """Q's weights as it computes with them: where that is bfloat16, half as large and just as good."""
+    """Q's weights as it computes with them: where that is bfloat16, the trunk's, half as large and just as good."""
     weights = agent.q.state_dict()
-    return {name: value.bfloat16() for name, value in weights.items()} if agent.bfloat16 else weights
+    if not agent.bfloat16:
+        return weights
+    return {name: value.bfloat16() if name.startswith("trunk") else value for name, value in weights.items()}
 
 
 def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
@@ -155,7 +157,8 @@ def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
 
 
 def _curves(training: Training, tick: Tick, recent: list[float]) -> dict[str, float]:
-    values = {"train/epsilon": tick.epsilon, "train/updates": training.updates}
+    size = training.agent.step_size
+    values = {"train/epsilon": tick.epsilon, "train/learning_rate": size, "train/updates": training.updates}
     if training.updates:
         values["train/loss"] = float(training.loss)
     if recent:

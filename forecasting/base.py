@@ -58,11 +58,11 @@ def standardiser(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class DirectForecaster(BaseForecaster):
     """What the forecasters share. Not to be used itself; a subclass says `_train` and `_forecast`.
 
-    All are direct (every step of the horizon at once, nothing fed back) and channel independent (all columns of a
-    multivariate series have the same weights). `update(update_params=False)` moves on to newer rows with the weights as
-    they are; only intervals take note of the errors on them. Exogenous columns act as `forecasting.exogenous.Effect`;
-    those of the steps forecast must be known. Intervals come from errors on held-out windows
-    (`forecasting.intervals.Conformal`) unless a subclass knows better.
+    All are direct (every step of the horizon at once, nothing fed back) and, unless a network is told to mix, channel
+    independent (all columns of a multivariate series have the same weights). `update(update_params=False)` moves on to
+    newer rows with the weights as they are; only intervals take note of the errors on them. Exogenous columns act as
+    `forecasting.exogenous.Effect`; those of the steps forecast must be known. Intervals come from errors on held-out
+    windows (`forecasting.intervals.Conformal`) unless a subclass knows better.
     """
 
     # The last rows are kept here (`history_`), so sktime need not remember them; its default of doing so is to change.

@@ -19,6 +19,7 @@ from forecasting.networks.cnn import CNN
 from forecasting.networks.cnn_lstm import CNNLSTM
 from forecasting.networks.linear import DLinear, NLinear
 from forecasting.networks.lstm import LSTM
+from forecasting.networks.mixed import Mixed
 from forecasting.networks.norm import Reversible
 from forecasting.networks.plain import PlainLSTM, PlainTransformer
 from forecasting.networks.transformer import Transformer
@@ -47,12 +48,15 @@ class Family:
     skips: tuple[bool, ...] = (True, False)
     """Whether members start from the closed-form ridge forecast, which then stays frozen."""
     reversible: bool = True
+    mix: bool = False
+    """Whether channels see each other."""
 
 
 FAMILIES = {
     "cnn": Family(CNN, 0.5),
     "lstm": Family(LSTM, 0.5, patches=(48, 48)),
     "transformer": Family(Transformer, 0.3),
+    "transformer-mixed": Family(Transformer, 0.3, mix=True),
     "cnn-lstm": Family(CNNLSTM, 0.5, patches=(48, 48)),
     "dlinear": Family(DLinear, 0.0, 1e-3, loss=training.squared, patches=(25, 25), skips=(False,), reversible=False),
     "nlinear": Family(NLinear, 0.0, 1e-3, loss=training.squared, skips=(False,), reversible=False),
@@ -134,11 +138,13 @@ class Task:
             self._skips[lookback] = self._weights(lookback)
         torch.manual_seed(self.seed)
         core = family.network(lookback, self.horizon, family.patches[lookback > 336], dropout=family.dropout)
+        if family.mix:
+            core = Mixed(core, self.series.values.shape[1], dropout=family.dropout)
         network = Reversible(core, self._skips[lookback] if skip else None) if family.reversible else core
         network = network.to(self.device)
         # a quarter of a million of a long series' windows, half as many of a short one's: more are waste
         long = len(windows.training) > 20_000
-        plan = replace(_PLAN, learning_rate=family.learning_rate, steps_per_epoch=128 if long else 64)
+        plan = replace(_PLAN, learning_rate=family.learning_rate, steps_per_epoch=128 if long else 64, joint=family.mix)
         training.fit(
             network, self.series.values.to(self.device), lookback, self.horizon, plan,
             torch.Generator().manual_seed(self.seed), measure=training.squared, loss=family.loss,

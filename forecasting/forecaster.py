@@ -18,6 +18,7 @@ from forecasting.intervals import LEVELS, WINDOWS, Conformal, Heads, interpolate
 from forecasting.linear import RidgeForecaster, SeasonalNaiveForecaster
 from forecasting.networks.cnn import CNN
 from forecasting.networks.lstm import LSTM
+from forecasting.networks.mixed import Mixed
 from forecasting.networks.norm import Reversible
 from forecasting.networks.transformer import Transformer
 from forecasting.pooled import pool
@@ -51,6 +52,9 @@ class NetworkForecaster(DirectForecaster):
     dropout : float
     skip : bool
         Start from the closed-form linear forecast (frozen, fitted before validation) and learn what it misses.
+    mix : bool
+        Let the channels of a multivariate series see each other (`forecasting.networks.mixed`); a series of one channel
+        is not changed by it.
     options : dict or None
         Further arguments of the architecture.
     intervals : "conformal", "quantile" or "dropout"
@@ -95,6 +99,7 @@ class NetworkForecaster(DirectForecaster):
         width: int | None = None,
         dropout: float = 0.3,
         skip: bool = False,
+        mix: bool = False,
         options: dict[str, Any] | None = None,
         intervals: str = "conformal",
         passes: int = 100,
@@ -115,6 +120,7 @@ class NetworkForecaster(DirectForecaster):
         self.width = width
         self.dropout = dropout
         self.skip = skip
+        self.mix = mix
         self.options = options
         self.intervals = intervals
         self.passes = passes
@@ -143,9 +149,10 @@ class NetworkForecaster(DirectForecaster):
             linear = None
             if self.skip:
                 linear, _, _ = training.fit_linear(values, self.lookback_, self.horizon_, self.validation)
-            self.network_ = self._seeded(self.build, linear)
+            self.network_ = self._seeded(self.build, linear, values.shape[1])
             self._begin(self.network_, values, np.arange(last))
         else:
+            self._check_alone(values.shape[1])
             self.patch_ = self.pretrained_patch_
             self.network_ = copy.deepcopy(pretrained)
         self.losses_ = []
@@ -155,13 +162,15 @@ class NetworkForecaster(DirectForecaster):
             self.losses_ = self._seeded(self._run, self.network_, values, starts, rate)
         return first
 
-    def build(self, linear: np.ndarray | None = None) -> Reversible:
+    def build(self, linear: np.ndarray | None = None, channels: int = 1) -> Reversible:
         """The network as it is before training, on its device; linear: weights (horizon, lookback) of the skip."""
         options = {"dropout": self.dropout, **(self.options or {})}
         if self.width is not None:
             options["width"] = self.width
         heads = len(LEVELS) if self._checked() == "quantile" else 1
         core = type(self).network(self.lookback_, self.horizon_ * heads, self.patch_, **options)
+        if self.mix and channels > 1:
+            core = Mixed(core, channels, dropout=self.dropout)
         if heads > 1:
             core = Heads(core, self.horizon_ * heads)
         skip = None if linear is None else torch.from_numpy(linear).float().repeat(heads, 1)
@@ -185,6 +194,7 @@ class NetworkForecaster(DirectForecaster):
         plan = training.Plan(
             max_epochs=self.max_epochs, steps_per_epoch=self.steps_per_epoch, patience=self.patience, batch=self.batch,
             learning_rate=rate, weight_decay=self.weight_decay, validation=self.validation,
+            joint=self.mix,
         )  # fmt: skip
         measure = pinball_loss if self.intervals == "quantile" else training.absolute
         return training.fit(
@@ -217,6 +227,7 @@ class NetworkForecaster(DirectForecaster):
         Called again, it goes on with the network that is there. sktime refuses X before it comes here: an exogenous
         column acts on one series, and belongs to `fit`.
         """
+        self._check_alone(y.shape[1])
         if fh is not None and not fh.is_relative:
             raise InputError("pretrain needs a relative horizon (steps ahead, such as [1, 2, 3])")
         known = getattr(self, "pretrained_horizon_", None)
@@ -243,6 +254,10 @@ class NetworkForecaster(DirectForecaster):
         for name in ("lookback_", "horizon_", "patch_", "seed_", "network_"):  # those are of `fit`
             self.__dict__.pop(name, None)
         return self
+
+    def _check_alone(self, channels: int) -> None:
+        if self.mix and channels > 1:
+            raise InputError("pretraining takes every column for a series of its own; give mix=False")
 
     def _lookback(self, rows: int, cycle: int) -> int:
         if not hasattr(self, "pretrained_network_"):
@@ -297,7 +312,7 @@ class NetworkForecaster(DirectForecaster):
         tiny = {"width": 4, "max_epochs": 1, "steps_per_epoch": 1, "batch": 4, "random_state": 0, "device": "cpu"}
         return [
             {**tiny, "lookback": 3},
-            {**tiny, "patch": 2, "intervals": "quantile"},
+            {**tiny, "patch": 2, "intervals": "quantile", "mix": True},
             {**tiny, "lookback": 4, "intervals": "dropout", "passes": 5, "skip": True},
         ]
 

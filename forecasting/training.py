@@ -1,7 +1,7 @@
 """Windows over a series, the closed-form linear forecast, and the loop that fits a network to them."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +110,8 @@ class Plan:
     """Epochs without a better validation error before it stops."""
     batch: int = 32
     """Windows a gradient step, drawn at random, each of one channel."""
+    joint: bool = False
+    """Windows have all their channels instead, so that these can be mixed; batch / channels of them a gradient step."""
     learning_rate: float = 2e-3
     """Of AdamW, at its highest; it falls to nought along a cosine over max_epochs."""
     warm_up: float = 0.0
@@ -140,7 +142,6 @@ def fit(
         last, first = split(len(view), horizon, plan.validation)
         starts = torch.arange(last), torch.arange(first, len(view))
     training, held_out = starts
-    channels = values.shape[1]
     optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
     schedule = _schedule(plan, optimiser)
     mean = _running_mean(network, plan.averaging)
@@ -155,9 +156,7 @@ def fit(
     for epoch in range(plan.max_epochs):
         network.train()
         losses = []
-        for chosen in torch.randint(len(training) * channels, (plan.steps_per_epoch, plan.batch), generator=generator):
-            rows = view[training[chosen // channels], :, chosen % channels]  # (batch, lookback + horizon)
-            rows = rows.unsqueeze(2)
+        for rows in _batches(view, training, plan, generator):
             missed = loss(network(rows[:, :lookback]), rows[:, lookback:])
             optimiser.zero_grad(set_to_none=True)
             missed.backward()
@@ -181,6 +180,18 @@ def fit(
     network.load_state_dict(best_weights if best_weights is not None else kept.state_dict())
     network.eval()
     return history
+
+
+def _batches(view: Tensor, training: Tensor, plan: Plan, generator: torch.Generator) -> Iterator[Tensor]:
+    """The windows of each step of an epoch: (batch, lookback + horizon, 1), or with all channels."""
+    channels = view.shape[2]
+    if plan.joint:
+        size = (plan.steps_per_epoch, max(1, plan.batch // channels))
+        for chosen in torch.randint(len(training), size, generator=generator):
+            yield view[training[chosen]]
+        return
+    for chosen in torch.randint(len(training) * channels, (plan.steps_per_epoch, plan.batch), generator=generator):
+        yield view[training[chosen // channels], :, chosen % channels].unsqueeze(2)
 
 
 def _schedule(plan: Plan, optimiser: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:

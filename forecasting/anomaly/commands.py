@@ -40,8 +40,8 @@ class _Anomaly(Command):
     """Samples in the widest window that is scored; one period when left out."""
     quantile: float = 0.9999
     """The threshold is this quantile of the normal scores (of the training part)."""
-    epochs: int = 20
-    """Training epochs of 25 updates."""
+    epochs: int | None = None
+    """Training epochs of 25 updates; 20 when left out."""
     seed: int = 0
     """Seed of training, of sampling, and of a generated series."""
     device: str = "auto"
@@ -69,7 +69,7 @@ class _Anomaly(Command):
             self.period,
             self.window,
             self.quantile,
-            max_epochs=self.epochs,
+            max_epochs=20 if self.epochs is None else self.epochs,
             random_state=self.seed,
             device=self.device,
             progress=not self.json,
@@ -113,8 +113,9 @@ class Detect(_Anomaly):
         from forecasting.anomaly import catalogue
 
         (name,) = catalogue.check([self.detector])
-        if self.window is not None:
-            raise InputError("--window is a setting of the masked detector; leave it out, or --detector")
+        for option in ("window", "epochs"):
+            if getattr(self, option) is not None:
+                raise InputError(f"--{option} is a setting of the masked detector; leave it out, or --detector")
         detector = catalogue.DETECTORS[name].make(self.seed, self.device)
         return detector.set_params(period=self.period, quantile=self.quantile)
 

@@ -89,7 +89,7 @@ def test_returns_over_n_steps_stop_where_the_episode_does(small, n):
 SWITCHES = [
     {"double": True}, {"dueling": True}, {"noisy": True}, {"distribution": "categorical"}, {"distribution": "quantile"},
     {"munchausen": True}, {"priority_alpha": 0.5}, {"n_step": 3}, {"max_gradient_norm": 0.01}, {"loss": "squared"},
-    {"optimizer": "rmsprop"}, {"epsilon_spread": 7.0},
+    {"optimizer": "rmsprop"}, {"epsilon_spread": 7.0}, {"anneal": True},
 ]  # fmt: skip
 
 
@@ -131,6 +131,41 @@ def test_every_kind_of_learning_finds_the_value_of_a_known_process(small, kind):
     else:
         expected = [2.0, 2.0]
     assert values.max(dim=1).values.tolist() == pytest.approx(expected, abs=0.05)
+
+
+def test_the_step_size_falls_to_nought(small):
+    config = small("lab/Catch-v0", total_steps=200, anneal=True, learning_rate=1e-3)
+    training = Training(config, CPU)
+    seen = dict((training.step, training.agent.step_size) for _ in training)  # noqa: C402
+    half = min(seen, key=lambda step: abs(step - 100))
+    assert seen[half] == pytest.approx(1e-3 * (1 - half / 200)) and seen[max(seen)] == 0
+    start = {step: size for step, size in seen.items() if step < config.learning_starts}
+    assert set(start.values()) == {1e-3}
+
+
+def test_centred_states_have_no_mean(small):
+    agent = DQN((4, 84, 84), 3, small("ALE/Pong-v5", centred=True, precision="float32"), CPU)
+    states = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)
+    states[1] //= 4  # darker
+    prepared = agent.prepare(states.clone())
+    assert prepared.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.0, 0.0], abs=1e-4)
+    plain = DQN((4, 84, 84), 3, small("ALE/Pong-v5", precision="float32"), CPU).prepare(states)
+    torch.testing.assert_close(prepared - prepared[:, :1, :1, :1], plain - plain[:, :1, :1, :1])
+    features = torch.rand(2, 1, 5)
+    assert torch.equal(agent.prepare(features), features)  # no pixels
+
+
+def test_values_are_finer_than_bfloat16(small):
+    """Only the trunk computes with eight bits: neighbouring actions differ by less than those can tell."""
+    agent = DQN((4, 84, 84), 6, small("ALE/Pong-v5", precision="bfloat16"), CPU)
+    agent.bfloat16 = True  # also where the processor is slow at it
+    states = torch.randint(0, 256, (4, 4, 84, 84), dtype=torch.uint8)
+    with torch.no_grad():
+        values = agent.output(agent.q, agent.prepare(states))
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = agent.q.trunk(agent.prepare(states))
+        torch.testing.assert_close(values, agent.q.head(hidden.float()))
+    assert hidden.dtype == torch.bfloat16 and (values.bfloat16().float() != values).any()
 
 
 def test_a_batch_is_learned_from_by_its_weights(small):

@@ -112,6 +112,7 @@ def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
         (["explain", "mitdb", "--samples", "1000000000"], "--samples is 1000000000"),
         (["detect", "mitdb", "--detector", "joint"], "did you mean join"),
         (["detect", "mitdb", "--detector", "join", "--window", "9"], "--window is a setting of the masked detector"),
+        (["detect", "mitdb", "--detector", "join", "--epochs", "9"], "--epochs is a setting of the masked detector"),
         (["explain", "mitdb", "--top", "0"], "--top is 0"),
         (["detect", "mitdb", "--epochs", "0"], "max_epochs is 0; give at least 1"),
         (["detect", "mitdb", "--quantile", "1"], "quantile is 1.0; give one from 0.5 to below 1"),

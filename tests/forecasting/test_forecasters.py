@@ -19,6 +19,7 @@ from forecasting.forecaster import (
     default_lookback,
     default_patch,
 )  # fmt: skip
+from forecasting.networks.mixed import Mixed
 from forecasting.networks.norm import Reversible, patches
 from lab.errors import InputError
 
@@ -219,6 +220,51 @@ def test_skip_is_the_linear_forecast():
     expected = torch.einsum("hl,blc->bhc", weights, x - last) + last
     torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-4)
     assert "skip" not in dict(network.named_parameters())  # frozen
+
+
+@pytest.mark.parametrize("forecaster", NETWORKS)
+def test_mixing_lets_one_channel_forecast_another(forecaster):
+    """What the first channel does now, which is noise, the second does a step later: only mixed can that be seen."""
+    noise = np.random.default_rng(0).normal(size=601)
+    frame = pd.DataFrame({"leads": noise[1:], "follows": noise[:-1]})
+    settings = {"lookback": 4, "patch": 1, "max_epochs": 12, "learning_rate": 1e-2, "dropout": 0.05, "random_state": 0}
+    errors = {}
+    for mix in (False, True):
+        fitted = forecaster(**settings, mix=mix).fit(frame[:500], fh=[1])
+        made = []
+        for row in range(500, 600):
+            made.append(fitted.predict()["follows"].iloc[0])
+            fitted.update(frame[row : row + 1], update_params=False)
+        errors[mix] = np.abs(np.array(made) - frame["follows"][500:]).mean()
+    assert errors[True] < 0.5 * errors[False]
+
+
+def test_mixed_starts_as_the_architecture_alone_and_sees_one_step_at_a_time():
+    core = CNNForecaster.network(8, 3, 2).eval()
+    mixed = Mixed(core, 2).eval()
+    x = torch.randn(5, 8, 2)
+    torch.testing.assert_close(mixed(x), core(x))
+    torch.nn.init.normal_(mixed.mix[-1].weight)
+    other = x.clone()
+    other[:, 3, 1] += 1
+    moved = ((x + mixed.mix(x)) != (other + mixed.mix(other))).any(dim=(0, 2))
+    assert moved.tolist() == [step == 3 for step in range(8)]
+
+
+def test_windows_to_mix_have_all_their_channels():
+    view = training.windows(torch.arange(40.0).reshape(20, 2), 4, 1)
+    plan = training.Plan(steps_per_epoch=3, batch=8, joint=True)
+    drawn = list(training._batches(view, torch.tensor([2, 5]), plan, torch.Generator().manual_seed(0)))
+    assert [rows.shape for rows in drawn] == [(4, 5, 2)] * 3
+    assert {int(rows[i, 0, 0]) for rows in drawn for i in range(4)} == {4, 10}  # first value of windows 2 and 5
+    assert all(torch.equal(rows[..., 1] - rows[..., 0], torch.ones(4, 5)) for rows in drawn)
+
+
+def test_pretraining_refuses_to_mix():
+    frame = pd.DataFrame({"a": np.arange(60.0), "b": np.arange(60.0)})
+    with pytest.raises(InputError, match="mix=False"):
+        panel = pd.concat({"one": frame, "two": frame}, names=["series", "time"])
+        CNNForecaster(**QUICK, mix=True).pretrain(panel, fh=HORIZON)
 
 
 def test_default_sizes():
