@@ -49,8 +49,8 @@ class Forecast(Command):
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values; none refuses them."""
     models: Annotated[tuple[str, ...], tyro.conf.arg(metavar="MODEL ...")] = ()
-    """Out of weekly-naive, linear, cnn, lstm, transformer, with statsmodels theta, ets, with the extra nixtla autoarima,
-    nhits, patchtst; seasonal-naive always joins."""
+    """Out of weekly-naive, linear, cnn, lstm, transformer, with statsmodels theta, ets, with the extra nixtla
+    autoarima, nhits, patchtst; seasonal-naive always joins."""
     backtest: int | None = None
     """Horizons at the end held out, one after the other; up to seven when left out."""
     coverage: float | None = None
