@@ -54,7 +54,7 @@ class NetworkForecaster(DirectForecaster):
         Start from the closed-form linear forecast (frozen, fitted before validation) and learn what it misses.
     mix : bool
         Let the channels of a multivariate series see each other (`forecasting.networks.mixed`); a series of one channel
-        is not changed by it.
+        is not changed by it. Not for `pretrain`, which takes every column for a series of its own.
     options : dict or None
         Further arguments of the architecture.
     intervals : "conformal", "quantile" or "dropout"
@@ -312,7 +312,7 @@ class NetworkForecaster(DirectForecaster):
         tiny = {"width": 4, "max_epochs": 1, "steps_per_epoch": 1, "batch": 4, "random_state": 0, "device": "cpu"}
         return [
             {**tiny, "lookback": 3},
-            {**tiny, "patch": 2, "intervals": "quantile", "mix": True},
+            {**tiny, "patch": 2, "intervals": "quantile"},
             {**tiny, "lookback": 4, "intervals": "dropout", "passes": 5, "skip": True},
         ]
 

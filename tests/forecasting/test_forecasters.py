@@ -1,5 +1,7 @@
 """The forecasters: sktime's contract, oracles, determinism, early stopping that sees no test data."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -258,6 +260,17 @@ def test_windows_to_mix_have_all_their_channels():
     assert [rows.shape for rows in drawn] == [(4, 5, 2)] * 3
     assert {int(rows[i, 0, 0]) for rows in drawn for i in range(4)} == {4, 10}  # first value of windows 2 and 5
     assert all(torch.equal(rows[..., 1] - rows[..., 0], torch.ones(4, 5)) for rows in drawn)
+
+
+@pytest.mark.parametrize("intervals", ["conformal", "quantile", "dropout"])
+def test_mixing_goes_with_every_kind_of_interval_and_survives_a_pickle(intervals):
+    frame = pd.DataFrame({"a": np.sin(np.arange(120.0)), "b": np.cos(np.arange(120.0))})
+    settings = {**QUICK, "lookback": 12, "passes": 3, "dropout": 0.3}
+    fitted = CNNForecaster(**settings, intervals=intervals, mix=True).fit(frame, fh=HORIZON)
+    bounds = fitted.predict_interval(coverage=0.8)
+    assert bounds.shape == (6, 4) and (bounds["a", 0.8, "upper"] >= bounds["a", 0.8, "lower"]).all()
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(fitted)).predict(), fitted.predict())
+    assert type(fitted).create_test_instance().clone().set_params(mix=True).get_params()["mix"]
 
 
 def test_pretraining_refuses_to_mix():
