@@ -136,12 +136,18 @@ class DQN:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):  # torch moves an optimiser's state to its device, not this
+                group["lr"] = group["lr"].to(self.device)
         self.random.set_state(state["random"])
 
 
 def _optimizer(config: DQNConfig, parameters: Iterator[nn.Parameter], where: torch.device) -> torch.optim.Optimizer:
     capturable = where.type == "cuda"  # its steps can be part of a CUDA graph
-    rate: Any = torch.tensor(config.learning_rate, device=where) if capturable else config.learning_rate
+    # a CUDA graph sees another step size only in a tensor
+    rate: Any = (
+        torch.tensor(config.learning_rate, device=where) if capturable and config.anneal else config.learning_rate
+    )
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=rate, eps=1.5e-4, fused=True, capturable=capturable)
     return torch.optim.RMSprop(parameters, lr=rate, alpha=0.95, eps=0.01, centered=True, capturable=capturable)

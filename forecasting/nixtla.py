@@ -37,13 +37,12 @@ def _quiet() -> Iterator[None]:
 class Peer:
     """One series, no exogenous columns; fitted once, and shown newer rows by `update`."""
 
-    bounds = False
-
     def get_tag(self, tag: str) -> bool:
-        return self.bounds
+        return False  # no intervals
 
     def fit(self, y: pd.Series, X: pd.DataFrame | None, fh: list[int]) -> "Peer":
         self.series, self.horizon = y, len(fh)
+        self.frequency = getattr(y.index, "freq", None)
         with _quiet():
             self._fit(y.to_numpy(np.float64))
         return self
@@ -56,11 +55,13 @@ class Peer:
             return pd.Series(self._predict(self.series.to_numpy(np.float64)), self._ahead())
 
     def _ahead(self) -> pd.Index:
-        last = self.series.index[-1]
-        if isinstance(self.series.index, pd.PeriodIndex):
-            return pd.period_range(last + 1, periods=self.horizon, freq=self.series.index.freq)
-        step = last - self.series.index[-2]
-        return pd.date_range(last + step, periods=self.horizon, freq=step)
+        index, last = self.series.index, self.series.index[-1]
+        if isinstance(index, pd.PeriodIndex):
+            return pd.period_range(last + 1, periods=self.horizon, freq=index.freq)
+        step = last - index[-2]
+        if isinstance(index, pd.DatetimeIndex):
+            return pd.date_range(last, periods=self.horizon + 1, freq=self.frequency or step)[1:]
+        return pd.RangeIndex(last + step, last + step * (self.horizon + 1), step)
 
     def _fit(self, values: np.ndarray) -> None:
         raise NotImplementedError

@@ -1,6 +1,7 @@
 """Peers of other libraries: they forecast, do not look ahead, and go on from newer rows."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from forecasting import nixtla
@@ -16,6 +17,28 @@ def test_a_peer_that_is_not_installed_names_its_extra(name, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda module: None)
     with pytest.raises(InputError, match=r"rl-timeseries-lab\[nixtla\]"):
         check_models([name])
+
+
+@pytest.mark.parametrize("index", [
+    pd.date_range("2024-01-01", periods=30, freq="h"), pd.date_range("2024-01-01", periods=30, freq="B"),
+    pd.period_range("2020-01", periods=30, freq="M"), pd.RangeIndex(0, 60, 2),
+], ids=["hours", "business days", "months", "count"])  # fmt: skip
+def test_forecasts_lie_where_the_series_goes_on(index):
+    """Also after an update, which loses pandas' frequency."""
+
+    class Last(nixtla.Peer):
+        def _fit(self, values):
+            pass
+
+        def _predict(self, values):
+            return np.repeat(values[-1], self.horizon)
+
+    series = pd.Series(np.arange(30.0), index)
+    peer = Last().fit(series[:10], None, [1, 2, 3])
+    assert peer.predict(None).index.equals(index[10:13])
+    peer.update(series[10:20], None, update_params=False)
+    made = peer.predict(None)
+    assert made.index.equals(index[20:23]) and made.tolist() == [19.0] * 3
 
 
 @pytest.mark.slow
