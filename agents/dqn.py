@@ -7,6 +7,7 @@ is clipped (Huber), and a time limit, on which Algorithm 1 is silent, bootstraps
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +15,29 @@ import numpy as np
 import torch
 from torch import nn
 
+from agents.ahead import Ahead
 from agents.capture import Captured
 from agents.config import DQNConfig
 from agents.distributions import distribution
 from agents.environments import make_envs
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
-from agents.networks import QNetwork, sample_noise
+from agents.networks import QNetwork, blocks, sample_noise
 from agents.prioritised import PrioritisedReplay
 from agents.replay import Batch, Replay
 from agents.targets import greedy, munchausen_bonus, soft_value
 from lab import device
 from lab.console import messages
+
+
+class Studied(NamedTuple):
+    """A minibatch of B transitions, and all that a gradient step on it needs and that does not depend on Q."""
+
+    batch: Batch
+    state: torch.Tensor  # as the networks want it
+    next_state: torch.Tensor
+    following: torch.Tensor  # (B, actions, atoms): what the target network says of next_state
+    bonus: torch.Tensor | None  # (B,): Munchausen's, added to the reward
+    syncs: int  # copies into the target network until then
 
 
 class DQN:
@@ -36,9 +49,12 @@ class DQN:
         self.distribution = distribution(config, where)
         torch.manual_seed(config.seed)
         self.q, self.target = (self._network(shape, actions).to(where) for _ in range(2))
+        self.bfloat16 = device.bfloat16(config.precision, where)
+        if self.bfloat16:
+            self.target.trunk.bfloat16()  # as it computes, once a copy instead of once an update
+        self.syncs = 0
         self.sync()
         self.optimizer = _optimizer(config, self.q.parameters(), where)
-        self.bfloat16 = device.bfloat16(config.precision, where)
         self.random = torch.Generator(where).manual_seed(config.seed)  # of exploration and of noisy layers
 
     def _network(self, shape: tuple[int, ...], actions: int) -> QNetwork:
@@ -52,11 +68,11 @@ class DQN:
         mean taken from them, if the settings say so), others as they are."""
         if state.dtype != torch.uint8:
             return state.float()
+        if state.shape[-2:] == (84, 84):
+            state = blocks(state)
         state = state.to(torch.bfloat16 if self.bfloat16 else torch.float32)
         if self.config.centred:
             state -= state.mean(dim=tuple(range(1, state.ndim)), keepdim=True)
-        if state.ndim == 4:  # images: channels last is the order in which convolutions are fast
-            state = state.contiguous(memory_format=torch.channels_last)
         return state.mul_(1 / 255)
 
     def output(self, network: nn.Module, prepared: torch.Tensor) -> torch.Tensor:
@@ -80,11 +96,24 @@ class DQN:
         sample_noise(self.q, self.random)
         return epsilon_greedy(self.values(self.q, state), epsilon, self.random)
 
-    def update(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    @torch.no_grad()
+    def study(self, batch: Batch) -> Studied:
+        """All about a minibatch that does not depend on Q."""
+        sample_noise(self.target, self.random)
+        state, next_state = self.prepare(batch.state), self.prepare(batch.next_state)
+        bonus = None
+        if self.config.munchausen:
+            values = self.distribution.values(self.output(self.target, state))
+            bonus = munchausen_bonus(values, batch.action)
+        return Studied(batch, state, next_state, self.output(self.target, next_state), bonus, self.syncs)
+
+    def update(self, studied: Studied) -> tuple[torch.Tensor, torch.Tensor]:
         """One gradient step on (y_j - Q(phi_j, a_j))^2 with respect to Q's weights only; the loss, the errors (B,)."""
-        for network in (self.q, self.target):
-            sample_noise(network, self.random)
-        losses, errors = self._losses(batch)
+        batch = studied.batch
+        if studied.syncs != self.syncs:  # it was another target network
+            studied = self.study(batch)
+        sample_noise(self.q, self.random)
+        losses, errors = self._losses(*studied[:-1])
         loss = (batch.weight * losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -93,16 +122,17 @@ class DQN:
         self.optimizer.step()
         return loss.detach(), errors
 
-    def _losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def _losses(
+        self, batch: Batch, state: torch.Tensor, next_state: torch.Tensor, following: torch.Tensor,
+        bonus: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Loss and size of the error of each transition, (B,)."""
         each = torch.arange(len(batch.action), device=self.device)
-        state, next_state = self.prepare(batch.state), self.prepare(batch.next_state)
         values = self.distribution.values
         chosen, reward = self.output(self.q, state)[each, batch.action], batch.reward  # (B, atoms), (B,)
         with torch.no_grad():
-            following = self.output(self.target, next_state)  # (B, actions, atoms)
-            if self.config.munchausen:
-                reward = reward + munchausen_bonus(values(self.output(self.target, state)), batch.action)
+            if bonus is not None:  # Munchausen
+                reward = reward + bonus
                 following = soft_value(values(following))[:, None]  # (B, 1)
             else:
                 online = values(self.output(self.q, next_state)) if self.config.double else None
@@ -125,6 +155,7 @@ class DQN:
     def sync(self) -> None:
         """Reset Q^ = Q."""
         self.target.load_state_dict(self.q.state_dict())
+        self.syncs += 1
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return {"q": self.q, "target": self.target, "optimizer": self.optimizer}
@@ -177,6 +208,14 @@ class Tick(NamedTuple):
     """(agent step, return, length) of each episode that ended: raw rewards, length in agent steps."""
 
 
+class Outcome(NamedTuple):
+    """What the environments answered."""
+
+    state: np.ndarray
+    reward: np.ndarray
+    ended: np.ndarray
+
+
 class Training:
     """Algorithm 1 and all that changes while it runs; `state_dict` holds every bit of it."""
 
@@ -193,8 +232,10 @@ class Training:
         if where.type == "cuda":
             generators = (self.agent.random, self.replay.random)
             self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
-        # Emulator and gradient step at once, unless torch has every core: then they would take turns at being slow.
-        self.overlaps = where.type == "cuda" or torch.get_num_threads() < device.cores()
+        # On a GPU the emulator works beside the gradient steps by itself, and small networks are not worth a thread.
+        beside = where.type == "cpu" and shape[1:] == (84, 84) and torch.get_num_threads() < device.cores()
+        beside &= not (config.noisy or config.priority_alpha)  # their chance and priorities follow from Q's last step
+        self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, lambda: self.replay.random, beside)
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
         self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device
@@ -212,30 +253,48 @@ class Training:
             action = self._explore(torch.from_numpy(self.state), epsilon**self.spread).numpy(force=True)
             # Execute a_t in the emulator ...
             self.envs.send(action)
-            outcome = None if self.overlaps else self.envs.recv()
             live = ~self.ended
             self.step += int(live.sum())
-            # ... and while it works, sample a minibatch of transitions from D and perform a gradient step
-            while self.updates < (self.step - config.learning_starts) // config.train_every:
+            due = self._due(self.step, self.updates)
+            # ... observe the reward r_t and the image x_{t+1}; store the transition (phi_t, a_t, r_t, phi_{t+1}) in D
+            self.ahead.begin(
+                due, partial(self._observe, action, live), partial(self._more, self.step, self.updates + due)
+            )
+            # and while it works, sample minibatches of transitions from D and perform gradient steps
+            for _ in range(due):
                 if config.anneal:
                     self.agent.step_size = config.learning_rate * max(0.0, 1 - self.step / config.total_steps)
                 self.loss = self._learn()
                 self.updates += 1
                 if self.updates % config.target_every == 0:  # every C steps reset Q^ = Q
-                    self.agent.sync()
-            # Observe the reward r_t and the image x_{t+1}; store the transition (phi_t, a_t, r_t, phi_{t+1}) in D
-            next_state, reward, terminated, truncated, info = outcome or self.envs.recv()
-            learned = np.sign(reward) if config.clip_rewards else reward
-            self.replay.add(self.state[:, -1], action, learned, terminated | info["life_lost"], live)
-            self.state, self.ended = next_state, terminated | truncated
+                    self.ahead.alone(self.agent.sync)
+            self.state, reward, self.ended = self.ahead.finish()
             yield Tick(epsilon, self._count(reward, live))
 
+    def _due(self, step: int, done: int) -> int:
+        """Updates that are due after `step` agent steps when so many are done."""
+        return max(0, (step - self.config.learning_starts) // self.config.train_every - done)
+
+    def _observe(self, action: np.ndarray, live: np.ndarray) -> Outcome:
+        """Wait for what came of the actions, and remember it."""
+        next_state, reward, terminated, truncated, info = self.envs.recv()
+        learned = np.sign(reward) if self.config.clip_rewards else reward
+        self.replay.add(self.state[:, -1], action, learned, terminated | info["life_lost"], live)
+        return Outcome(next_state, reward, terminated | truncated)
+
+    def _more(self, step: int, done: int, outcome: Outcome) -> bool:
+        """Whether the vector step after `outcome` has updates due: to agent step `step`, after so many are done."""
+        return self._due(step + int((~outcome.ended).sum()), done) > 0
+
+    def _study(self) -> Studied:
+        return self.agent.study(self.replay.sample(self.config.batch_size))
+
     def _update(self) -> torch.Tensor:
-        """Sample a minibatch and perform a gradient step on it; returns the loss."""
-        batch = self.replay.sample(self.config.batch_size)
-        loss, error = self.agent.update(batch)
+        """Perform a gradient step on a minibatch; returns the loss."""
+        studied = self.ahead.take()
+        loss, error = self.agent.update(studied)
         if isinstance(self.replay, PrioritisedReplay):
-            self.replay.prioritise(batch.slot, error)
+            self.replay.prioritise(studied.batch.slot, error)
         return loss
 
     def _count(self, reward: np.ndarray, live: np.ndarray) -> list[tuple[int, float, int]]:
@@ -250,6 +309,7 @@ class Training:
         return episodes
 
     def state_dict(self) -> dict[str, Any]:
+        self.ahead.drop()
         return {
             "agent": self.agent.state_dict(),
             "replay": self.replay.state_dict(),

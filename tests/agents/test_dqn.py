@@ -41,7 +41,7 @@ def test_only_the_chosen_action_gets_gradient(small):
     agent = DQN((1, 8), 3, small("test/Line-v0"), CPU)
     states, ones = torch.rand(2, 4, 1, 8), torch.ones(4)
     batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones, ones, ones.long())
-    agent.update(batch)
+    agent.update(agent.study(batch))
     gradient = agent.q.head.out.weight.grad
     assert gradient[1].any() and not gradient[0].any() and not gradient[2].any()
     assert all(values.grad is None for values in agent.target.parameters())
@@ -121,7 +121,7 @@ def test_every_kind_of_learning_finds_the_value_of_a_known_process(small, kind):
     following = torch.eye(2)[torch.ones(4, dtype=int), None]
     batch = Batch(state, action, reward, following, terminal, torch.full((4,), 0.5), torch.ones(4), slot)
     for update in range(1500):
-        agent.update(batch)
+        agent.update(agent.study(batch))
         if update % config.target_every == 0:
             agent.sync()
     values = agent.values(agent.q, state[[0, 2]]).detach()
@@ -174,7 +174,8 @@ def test_a_batch_is_learned_from_by_its_weights(small):
     states, ones = torch.rand(2, 4, 1, 8), torch.ones(4)
     weight = torch.tensor([1.0, 1.0, 1.0, 0.0])
     for agent, reward in ((first, ones), (second, torch.tensor([1.0, 1.0, 1.0, 50.0]))):
-        agent.update(Batch(states[0], ones.long(), reward, states[1], ones < 0, 0.99 * ones, weight, ones.long()))
+        batch = Batch(states[0], ones.long(), reward, states[1], ones < 0, 0.99 * ones, weight, ones.long())
+        agent.update(agent.study(batch))
     assert torch.equal(weights(first.q), weights(second.q))
 
 
@@ -192,10 +193,47 @@ def test_captured_learning_equals_plain_learning_over_1000_updates(small, switch
     assert torch.allclose(weights(captured.agent.q), weights(plain.agent.q), rtol=1e-3, atol=1e-5)
 
 
-def test_learning_beside_the_emulator_or_after_it_gives_the_same_weights(small):
-    left, right = (Training(small("lab/Catch-v0"), CPU) for _ in range(2))
-    left.overlaps, right.overlaps = True, False
-    assert torch.equal(weights(finished(left).agent.q), weights(finished(right).agent.q))
+ATARI = {"network": "nips", "batch_size": 8, "num_envs": 3, "total_steps": 300, "learning_starts": 60, "threads": 1}
+
+
+def alone_or_beside(config, beside, monkeypatch):
+    """Trained with or without the second thread, whatever this machine has."""
+    monkeypatch.setattr("agents.dqn.device.cores", lambda: torch.get_num_threads() + beside)
+    training = Training(config, CPU)
+    assert (training.ahead.thread is not None) == beside
+    return training
+
+
+@pytest.mark.parametrize("switch", [{}, {"train_every": 2, "target_every": 3}, {"train_every": 8, "double": True},
+    {"munchausen": True, "distribution": "expected"}, {"distribution": "quantile", "atoms": 5}], ids=str)  # fmt: skip
+def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
+    """Also where the target network is copied between two minibatches that were made ready together."""
+    config = small("ALE/Breakout-v5", **{**ATARI, "target_every": 7, "train_every": 4, **switch})
+    left, right = (finished(alone_or_beside(config, beside, monkeypatch)) for beside in (False, True))
+    assert left.updates == right.updates > 10
+    assert_equal(left.state_dict(), right.state_dict())
+
+
+def test_with_a_second_thread_it_resumes_in_every_bit(small, monkeypatch):
+    config = small("ALE/Breakout-v5", **ATARI)
+    training = alone_or_beside(config, True, monkeypatch)
+    saved = [copy.deepcopy(training.state_dict()) for _ in training if training.step in (180, 189)]
+    for state in saved:
+        restored = alone_or_beside(config, True, monkeypatch)
+        restored.load_state_dict(state)
+        assert_equal(finished(restored).state_dict(), training.state_dict())
+    assert len(saved) == 2
+
+
+def test_what_fails_in_the_second_thread_is_raised(small, monkeypatch):
+    training = alone_or_beside(small("ALE/Breakout-v5", **ATARI), True, monkeypatch)
+
+    def broken(*_):
+        raise RuntimeError("the memory is gone")
+
+    monkeypatch.setattr(training.replay, "add", broken)
+    with pytest.raises(RuntimeError, match="the memory is gone"):
+        finished(training)
 
 
 def test_clipped_rewards_are_learned_from_and_never_reported(small, tmp_path):

@@ -91,7 +91,7 @@ def algorithm1(capacity: int, period: int, steps: int = 200) -> Trace:
             # Sample random minibatch of transitions (φ_j, a_j, r_j, φ_j+1) from D
             batch = memory.sample(config.batch_size)
             # Set y_j; perform a gradient descent step on (y_j - Q(φ_j, a_j; θ))²
-            agent.update(batch)
+            agent.update(agent.study(batch))
             each = torch.arange(len(batch.action))
             trace.chosen.append(float(gradient[-1][each, batch.action].abs().min()))
             gradient[-1][each, batch.action] = 0

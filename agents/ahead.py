@@ -1,0 +1,74 @@
+"""Minibatches made ready by a second thread while the network learns from the one before.
+
+A gradient step needs things that do not depend on Q: the minibatch, and what the target network says of it. On a CPU
+another core can find them meanwhile, and take in what the emulator answers. Nothing else changes: minibatches are drawn
+in the same order from the same memory, so the weights are those of a single thread, bit for bit.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+
+Ready = TypeVar("Ready")
+Seen = TypeVar("Seen")
+
+
+class _Drawn(NamedTuple, Generic[Ready]):
+    ready: Ready
+    random: torch.Tensor  # the generator's state before it was drawn
+
+
+class Ahead(Generic[Ready, Seen]):
+    """What a vector step of Algorithm 1 does beside Q's gradient steps: `begin` it, `take` minibatches, `finish`."""
+
+    def __init__(self, sample: Callable[[], Ready], random: Callable[[], torch.Generator], parallel: bool):
+        """sample: draws a minibatch by the generator that `random` returns; parallel: in a second thread, or only when each thing is asked for."""
+        self.sample, self.random = sample, random
+        self.thread = ThreadPoolExecutor(1, "ahead") if parallel else None
+        self.coming: deque[Future[_Drawn[Ready] | None]] = deque()
+
+    def begin(self, due: int, observe: Callable[[], Seen], more: Callable[[Seen], bool]) -> None:
+        """Start on `due` minibatches, then on `observe`, then, if there are `more` after what it saw, on the first of
+        the next step."""
+        self.observe = observe
+        if self.thread is None:
+            return
+        if self.coming and self.coming[0].result() is None:  # there was no more to draw
+            self.coming.clear()
+        while len(self.coming) < due:
+            self.coming.append(self.thread.submit(self._draw))
+        self.seen = seen = self.thread.submit(observe)
+        self.coming.append(self.thread.submit(lambda: self._draw() if more(seen.result()) else None))
+
+    def _draw(self) -> _Drawn[Ready]:
+        before = self.random().get_state()
+        return _Drawn(self.sample(), before)
+
+    def take(self) -> Ready:
+        """The next minibatch."""
+        if self.thread is None:
+            return self.sample()
+        drawn = self.coming.popleft().result()
+        assert drawn is not None  # begin() was told of it
+        return drawn.ready
+
+    def finish(self) -> Seen:
+        """What `observe` returned."""
+        if self.thread is None:
+            return self.observe()
+        return self.seen.result()
+
+    def alone(self, change: Callable[[], None]) -> None:
+        """Change something that the second thread works with, while it does not."""
+        if self.thread is None:
+            change()
+        else:
+            self.thread.submit(change).result()
+
+    def drop(self) -> None:
+        """Forget the minibatch that was drawn for the next step, as if it had not been drawn."""
+        if self.coming and (drawn := self.coming.pop().result()) is not None:
+            self.random().set_state(drawn.random)
