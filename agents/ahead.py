@@ -25,7 +25,8 @@ class Ahead(Generic[Ready, Seen]):
     """What a vector step of Algorithm 1 does beside Q's gradient steps: `begin` it, `take` minibatches, `finish`."""
 
     def __init__(self, sample: Callable[[], Ready], random: Callable[[], torch.Generator], parallel: bool):
-        """sample: draws a minibatch by the generator that `random` returns; parallel: in a second thread, or only when each thing is asked for."""
+        """sample: draws a minibatch by the generator that `random` returns; parallel: use a second thread, instead of
+        doing each thing only when it is asked for."""
         self.sample, self.random = sample, random
         self.thread = ThreadPoolExecutor(1, "ahead") if parallel else None
         self.coming: deque[Future[_Drawn[Ready] | None]] = deque()
