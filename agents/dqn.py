@@ -6,6 +6,7 @@ update follows every `train_every` agent steps and is computed while the emulato
 is clipped (Huber), and a time limit, on which Algorithm 1 is silent, bootstraps.
 """
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from agents.networks import QNetwork, blocks, sample_noise
 from agents.prioritised import PrioritisedReplay
 from agents.replay import Batch, Replay
 from agents.targets import greedy, munchausen_bonus, soft_value
+from envs import is_atari
 from lab import device
 from lab.console import messages
 
@@ -200,6 +202,21 @@ def _replay(
     )  # fmt: skip
 
 
+def _has_second_thread(config: DQNConfig, where: torch.device) -> bool:
+    """Whether minibatches are made ready beside the gradient steps: on a CPU, with a core to spare, for work that is
+    worth it, and where nothing about a minibatch follows from Q's last step (noise and priorities do)."""
+    spare = where.type == "cpu" and torch.get_num_threads() < device.cores()
+    return spare and is_atari(config.env) and not (config.noisy or config.priority_alpha)
+
+
+def _emulator_threads() -> dict[str, int]:
+    """How the emulator keeps out of the learner's way where a single core is left for all else: one thread, on the
+    last core. On two cores its own two threads broke in on the learner's and cost a fifth of the speed."""
+    if device.cores() - torch.get_num_threads() > 1 or not hasattr(os, "sched_getaffinity"):
+        return {}
+    return {"num_threads": 1, "core": max(os.sched_getaffinity(0))}
+
+
 class Tick(NamedTuple):
     """What one vector step brought."""
 
@@ -222,7 +239,8 @@ class Training:
     def __init__(self, config: DQNConfig, where: torch.device, folder: Path | None = None):
         """folder: where a memory-mapped replay lies."""
         self.config = config
-        self.envs = make_envs(config, config.num_envs)
+        beside = _has_second_thread(config, where)
+        self.envs = make_envs(config, config.num_envs, **_emulator_threads() if beside else {})
         shape = self.envs.single_observation_space.shape
         frame_type = torch.from_numpy(np.empty(0, self.envs.single_observation_space.dtype)).dtype
         self.replay = _replay(config, shape, frame_type, where, folder)
@@ -232,9 +250,6 @@ class Training:
         if where.type == "cuda":
             generators = (self.agent.random, self.replay.random)
             self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
-        # On a GPU the emulator works beside the gradient steps by itself, and small networks are not worth a thread.
-        beside = where.type == "cpu" and shape[1:] == (84, 84) and torch.get_num_threads() < device.cores()
-        beside &= not (config.noisy or config.priority_alpha)  # their chance and priorities follow from Q's last step
         self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, lambda: self.replay.random, beside)
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0

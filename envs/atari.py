@@ -57,9 +57,10 @@ class Atari(AtariVectorEnv):
 
     def __init__(
         self, env_id: str, num_envs: int, protocol: str, *, colour: bool = False, max_frames: int = MAX_FRAMES,
-        num_threads: int = 0,
+        num_threads: int = 0, core: int = -1,
     ):  # fmt: skip
-        """env_id: such as ALE/Pong-v5; colour: whole RGB screens (210, 160, 3) instead, for films; num_threads: 0, all.
+        """env_id: such as ALE/Pong-v5; colour: whole RGB screens (210, 160, 3) instead, for films; num_threads: 0, all;
+        core: the first of the CPU cores that its threads stay on, -1: any.
 
         Raises gymnasium.error.Error for an unknown game.
         """
@@ -75,6 +76,7 @@ class Atari(AtariVectorEnv):
             game=gymnasium.spec(env_id).kwargs["game"],
             num_envs=num_envs,
             num_threads=num_threads,
+            thread_affinity_offset=core,
             max_num_frames_per_episode=max_frames,
             repeat_action_probability=rules.sticky,
             full_action_space=rules.all_actions,
