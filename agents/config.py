@@ -37,7 +37,8 @@ class PlayConfig:
     device: str = "auto"
     """auto, cpu or cuda."""
     threads: int = 0
-    """CPU threads torch works with; 0: half the cores (the emulator has the others). One is best for small networks."""
+    """CPU threads torch works with; 0: half the cores (emulator and minibatches have the others). One is best for
+    small networks."""
 
 
 @dataclass

@@ -202,10 +202,13 @@ def _replay(
     )  # fmt: skip
 
 
-def _has_second_thread(config: DQNConfig, where: torch.device) -> bool:
-    """Whether minibatches are made ready beside the gradient steps: on a CPU, with a core to spare, for work that is
-    worth it, and where nothing about a minibatch follows from Q's last step (noise and priorities do)."""
-    spare = where.type == "cpu" and torch.get_num_threads() < device.cores()
+def has_second_thread(config: DQNConfig, where: torch.device, threads: int) -> bool:
+    """Whether minibatches are made ready beside the gradient steps, with torch at `threads`.
+
+    On a CPU with a core to spare, for work that is worth it, and where nothing about a minibatch follows from Q's last
+    step (noise and priorities do).
+    """
+    spare = where.type == "cpu" and threads < device.cores()
     return spare and is_atari(config.env) and not (config.noisy or config.priority_alpha)
 
 
@@ -239,7 +242,7 @@ class Training:
     def __init__(self, config: DQNConfig, where: torch.device, folder: Path | None = None):
         """folder: where a memory-mapped replay lies."""
         self.config = config
-        beside = _has_second_thread(config, where)
+        beside = has_second_thread(config, where, torch.get_num_threads())
         self.envs = make_envs(config, config.num_envs, **_emulator_threads() if beside else {})
         shape = self.envs.single_observation_space.shape
         frame_type = torch.from_numpy(np.empty(0, self.envs.single_observation_space.dtype)).dtype

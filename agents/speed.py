@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import envs
 from agents.config import DQNConfig, preset
-from agents.dqn import Training
+from agents.dqn import Training, has_second_thread
 from agents.environments import make_envs
 from agents.peer_config import SB3DQNConfig
 from lab import alone, device, plots
@@ -171,6 +171,8 @@ def _side(rows: pd.DataFrame, floor: Floor, config: DQNConfig) -> dict[str, Any]
         "gpu_bytes": int(rows["gpu_bytes"].max()),
         "num_envs": int(first["num_envs"]),
         "threads": int(first["threads"]),
+        "ahead": first["side"] == "ours"
+        and has_second_thread(config, device.choose(config.device), int(first["threads"])),
         "wrappers": bool(first["wrappers"]),
         "arithmetic": str(first["arithmetic"]),
     }
@@ -181,6 +183,7 @@ def spoken(side: dict[str, Any]) -> str:
     counts = [
         f"{side[key]} {what}{'s' * (side[key] != 1)}" for key, what in (("num_envs", "game"), ("threads", "thread"))
     ]
+    counts[1] += " and one ahead" * side["ahead"]
     return ", ".join([*counts, side["arithmetic"], *(["its own wrappers"] if side["wrappers"] else [])])
 
 
