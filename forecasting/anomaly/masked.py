@@ -71,19 +71,12 @@ class MaskedNetwork(nn.Module):
                 torch.cat([torch.zeros(components), torch.linspace(-1, 1, components), -torch.ones(components)])
             )
 
-    def forward(self, sights: Tensor, first: int = 0, last: int | None = None) -> Tensor:
-        """(batch, 2 x sights, steps) -> (batch, last - first, components, 3): weight logit, mean, log scale.
-
-        Of the steps [first, last), by default all. What none of them depends on any more is left out block by block.
-        """
-        last = sights.shape[-1] if last is None else last
-        x, at, reach = self.first(sights), 0, self.reach  # x begins at step `at`
+    def forward(self, sights: Tensor) -> Tensor:
+        """(batch, 2 x sights, steps) -> (batch, steps, components, 3): weight logit, mean, log scale."""
+        x = self.first(sights)
         for block, mix in zip(self.blocks, self.mix, strict=True):
             value, gate = block(x).chunk(2, dim=1)
-            reach -= block.dilation[0]
-            kept = slice(max(0, first - reach - at), last + reach - at)
-            value, gate, x = value[..., kept], gate[..., kept], x[..., kept]
-            x, at = x + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate))), at + kept.start
+            x = x + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate)))
         return self._mixture(x)
 
     def at(self, sights: Tensor, step: int) -> Tensor:
@@ -161,19 +154,23 @@ def look(series: Tensor, masks: Masks, shape: Shape) -> tuple[Tensor, Tensor, Te
     """
     length = series.shape[1]
     steps = masks.first[:, None] - shape.context + torch.arange(shape.crop)  # (rows, crop) positions in the series
-    shifts = torch.tensor([0, *(shift for lag in shape.lags for shift in (-lag, lag))])
-    shown = torch.stack([torch.ones_like(masks.past), *(masks.past, masks.future) * len(shape.lags)], 1)
-    at = steps[:, None] + shifts[:, None]  # (rows, sights, crop)
-    first, last, lo, hi = (place[:, None, None] for place in (masks.first, masks.last, masks.lo, masks.hi))
-    hidden = (at >= first) & (at < last)
-    visible = (at >= lo) & (at < hi) & ~hidden & shown[..., None]
-    row = torch.arange(len(series)) if len(series) > 1 else torch.zeros(1, dtype=torch.long)
-    values = series[row[:, None, None], at.clamp(0, length - 1)]
-    seen = visible[:, 0]
-    centre = (values[:, 0] * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1)
-    values = values - centre[:, None]
-    sights = torch.stack([values * visible, visible.to(series.dtype)], 2).flatten(1, 2)
-    return sights, values[:, 0], hidden[:, 0]
+    row = torch.arange(len(series))[:, None] if len(series) > 1 else torch.zeros(1, 1, dtype=torch.long)
+
+    def seen(at: Tensor) -> tuple[Tensor, Tensor]:
+        run = (at >= masks.first[:, None]) & (at < masks.last[:, None])
+        visible = (at >= masks.lo[:, None]) & (at < masks.hi[:, None]) & ~run
+        return series[row, at.clamp(0, length - 1)], visible
+
+    values, visible = seen(steps)
+    centre = (values * visible).sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp(min=1)
+    sights = [(values - centre) * visible, visible]
+    for lag in shape.lags:
+        for shift, shown in ((-lag, masks.past), (lag, masks.future)):
+            echo, known = seen(steps + shift)
+            known = known & shown[:, None]
+            sights += [(echo - centre) * known, known]
+    hidden = (steps >= masks.first[:, None]) & (steps < masks.last[:, None])
+    return torch.stack([sight.to(series.dtype) for sight in sights], 1), values - centre, hidden
 
 
 def training_masks(length: int, shape: Shape, rows: int, generator: torch.Generator) -> Masks:
@@ -277,10 +274,7 @@ def surprises(network: MaskedNetwork, series: Tensor, starts: Tensor, width: int
         views = []
         for past in (yes, ~yes):
             sights, target, hidden = look(series, Masks(first, last, lo, hi, past, ~past), network.shape)
-            run = slice(network.shape.context, network.shape.context + width)
-            mixture = network(sights.to(network.head.weight.device), run.start, run.stop).cpu()
-            hidden = hidden[:, run]
-            density = log_density(mixture, target[:, run])
+            density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
             views.append(-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1))
         means.append(torch.minimum(*views))
     return torch.cat(means)
@@ -302,10 +296,8 @@ def latest(network: MaskedNetwork, series: Tensor, ends: Tensor, widths: Sequenc
         past = torch.arange(2).repeat_interleave(len(last) // 2) == 0
         masks = Masks(first, last, torch.zeros_like(last), last, past, torch.zeros_like(past))
         sights, target, hidden = look(series, masks, network.shape)
-        run = slice(network.shape.context, network.shape.context + max(widths))
-        mixture = network(sights[..., :needed].to(network.head.weight.device), run.start, run.stop).cpu()
-        hidden = hidden[:, run]
-        density = log_density(mixture, target[:, run])
+        sights, target, hidden = sights[..., :needed], target[:, :needed], hidden[:, :needed]
+        density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
         means = -(density * hidden).sum(1) / hidden.sum(1).clamp(min=1)
         found.append(means.view(2, len(chunk), len(widths)).amin(0))
     return torch.cat(found)
