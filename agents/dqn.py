@@ -52,12 +52,8 @@ class DQN:
         torch.manual_seed(config.seed)
         self.q, self.target = (self._network(shape, actions).to(where) for _ in range(2))
         self.bfloat16 = device.bfloat16(config.precision, where)
-        self.computing = self.q  # what explores and learns: Q with a trunk of bfloat16 where that is computed in
-        if self.bfloat16 and not config.noisy:  # cast once a change, not once a call; noise would lose its digits
-            self.computing = self._network(shape, actions).to(where)
-            for network in (self.computing, self.target):
-                network.trunk.bfloat16()
-        self._changed()
+        if self.bfloat16:
+            self.target.trunk.bfloat16()  # as it computes, once a copy instead of once an update
         self.syncs = 0
         self.sync()
         self.optimizer = _optimizer(config, self.q.parameters(), where)
@@ -99,8 +95,8 @@ class DQN:
     @torch.no_grad()
     def explore(self, state: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
         """As act, while learning and all on the device: an epsilon for each environment, new noise in noisy layers."""
-        sample_noise(self.computing, self.random)
-        return epsilon_greedy(self.values(self.computing, state), epsilon, self.random)
+        sample_noise(self.q, self.random)
+        return epsilon_greedy(self.values(self.q, state), epsilon, self.random)
 
     @torch.no_grad()
     def study(self, batch: Batch) -> Studied:
@@ -118,25 +114,15 @@ class DQN:
         batch = studied.batch
         if studied.syncs != self.syncs:  # it was another target network
             studied = self.study(batch)
-        sample_noise(self.computing, self.random)
+        sample_noise(self.q, self.random)
         losses, errors = self._losses(*studied[:-1])
         loss = (batch.weight * losses).mean()
-        self.computing.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        if self.computing is not self.q:
-            for master, computed in zip(self.q.parameters(), self.computing.parameters(), strict=True):
-                master.grad = computed.grad.float()
         if self.config.max_gradient_norm:
             nn.utils.clip_grad_norm_(self.q.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
-        self._changed()
         return loss.detach(), errors
-
-    @torch.no_grad()
-    def _changed(self) -> None:
-        """Q has other weights now: copy them to the network that computes, in its precision."""
-        if self.computing is not self.q:
-            torch._foreach_copy_(list(self.computing.parameters()), list(self.q.parameters()))
 
     def _losses(
         self, batch: Batch, state: torch.Tensor, next_state: torch.Tensor, following: torch.Tensor,
@@ -145,13 +131,13 @@ class DQN:
         """Loss and size of the error of each transition, (B,)."""
         each = torch.arange(len(batch.action), device=self.device)
         values = self.distribution.values
-        chosen, reward = self.output(self.computing, state)[each, batch.action], batch.reward  # (B, atoms), (B,)
+        chosen, reward = self.output(self.q, state)[each, batch.action], batch.reward  # (B, atoms), (B,)
         with torch.no_grad():
             if bonus is not None:  # Munchausen
                 reward = reward + bonus
                 following = soft_value(values(following))[:, None]  # (B, 1)
             else:
-                online = values(self.output(self.computing, next_state)) if self.config.double else None
+                online = values(self.output(self.q, next_state)) if self.config.double else None
                 following = following[each, greedy(values(following), online)]  # (B, atoms)
         return self.distribution.losses(chosen, following, reward, batch.terminal, batch.discount)
 
@@ -186,7 +172,6 @@ class DQN:
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], torch.Tensor):  # torch moves an optimiser's state to its device, not this
                 group["lr"] = group["lr"].to(self.device)
-        self._changed()
         self.random.set_state(state["random"])
 
 

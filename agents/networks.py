@@ -95,7 +95,8 @@ def nature_trunk(stack: int, linear: Layer, streams: int) -> nn.Sequential:
     return nn.Sequential(
         BlockConv2d(stack, 32, 8), nn.ReLU(),  # (batch, 32, 20, 20)
         nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),  # (batch, 64, 9, 9)
-        nn.Conv2d(64, 64, 3, stride=1), nn.Flatten(), nn.ReLU(),  # (batch, 64 * 7 * 7)
+        nn.Conv2d(64, 64, 3, stride=1), nn.ReLU(),  # (batch, 64, 7, 7)
+        nn.Flatten(),
         linear(64 * 7 * 7, streams * 512), nn.ReLU(),
     )  # fmt: skip
 

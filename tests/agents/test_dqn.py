@@ -168,30 +168,6 @@ def test_values_are_finer_than_bfloat16(small):
     assert hidden.dtype == torch.bfloat16 and (values.bfloat16().float() != values).any()
 
 
-@pytest.mark.parametrize("switch", [{}, {"double": True, "max_gradient_norm": 0.1}, {"noisy": True}], ids=str)
-def test_the_network_that_computes_is_q_in_bfloat16(small, switch):
-    """After gradient steps and after a state is restored; and it learns what autocast over float32 weights does."""
-    config = small("ALE/Pong-v5", precision="bfloat16", network="nips", **switch)
-    agent, other = (DQN((4, 84, 84), 6, config, CPU) for _ in range(2))
-    other.computing = other.q  # as autocast does it
-    states = torch.randint(0, 256, (2, 8, 4, 84, 84), dtype=torch.uint8)
-    ones = torch.ones(8)
-    batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones, ones, ones.long())
-    start = weights(agent.q)
-    for _ in range(3):
-        for each in (agent, other):
-            each.update(each.study(batch))
-    assert not torch.equal(weights(agent.q), start)
-    torch.testing.assert_close(weights(agent.q), weights(other.q), rtol=0, atol=2e-4)
-    restored = DQN((4, 84, 84), 6, replace(config, seed=1), CPU)
-    restored.load_state_dict(copy.deepcopy(agent.state_dict()))
-    for each in (agent, restored):
-        pairs = zip(each.computing.parameters(), each.q.parameters(), strict=True)
-        assert all(torch.equal(low, high.to(low.dtype)) for low, high in pairs)
-        assert (each.computing is each.q) == ("noisy" in switch)
-    assert torch.equal(weights(restored.computing), weights(agent.computing))
-
-
 def test_a_batch_is_learned_from_by_its_weights(small):
     """A transition of weight 0 changes nothing."""
     first, second = (DQN((1, 8), 3, small("test/Line-v0"), CPU) for _ in range(2))
