@@ -52,8 +52,8 @@ class DQN:
         torch.manual_seed(config.seed)
         self.q, self.target = (self._network(shape, actions).to(where) for _ in range(2))
         self.bfloat16 = device.bfloat16(config.precision, where)
-        if self.bfloat16:
-            self.target.trunk.bfloat16()  # as it computes, once a copy instead of once an update
+        if self.bfloat16 and not config.noisy:  # cast once a copy, not once an update; noise would lose its digits
+            self.target.trunk.bfloat16()
         self.syncs = 0
         self.sync()
         self.optimizer = _optimizer(config, self.q.parameters(), where)
@@ -214,7 +214,7 @@ def has_second_thread(config: DQNConfig, where: torch.device, threads: int) -> b
 
 def _emulator_threads() -> dict[str, int]:
     """How the emulator keeps out of the learner's way where a single core is left for all else: one thread, on the
-    last core. On two cores its own two threads broke in on the learner's and cost a fifth of the speed."""
+    last core. Of its own accord it has a thread a core, which break in on the learner's."""
     if device.cores() - torch.get_num_threads() > 1 or not hasattr(os, "sched_getaffinity"):
         return {}
     return {"num_threads": 1, "core": max(os.sched_getaffinity(0))}
@@ -341,6 +341,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.ahead.drop()
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
         self.step, self.updates, self.loss = state["step"], state["updates"], state["loss"]
