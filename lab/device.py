@@ -39,8 +39,12 @@ def threads(number: int) -> Iterator[None]:
     program keeps that core busy, the threads wait for each other (20 times slower, measured on 2 cores). For the same
     reason a network beside an emulator gets half the cores: learning Pong on 2 cores that were not idle went at 210
     agent steps/s with one thread and at 63 with two.
+
+    Numbers below 1e-38 become 0, also afterwards: where a unit is dead, Adam's means shrink to such numbers and stay, and
+    a processor is slow at them. With a twentieth of the means so small a step of Adam took 3.4 ms instead of 1.4.
     """
     _keep_freed_memory()
+    torch.set_flush_denormal(True)
     before = torch.get_num_threads()
     torch.set_num_threads(number or max(1, cores() // 2))
     try:
