@@ -8,6 +8,7 @@ is clipped (Huber), and a time limit, on which Algorithm 1 is silent, bootstraps
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ from agents.targets import greedy, munchausen_bonus, soft_value
 from envs import is_atari
 from lab import device
 from lab.console import messages
+from lab.errors import InputError
 
 
 class Studied(NamedTuple):
@@ -56,7 +58,10 @@ class DQN:
             self.target.trunk.bfloat16()
         self.syncs = 0
         self.sync()
-        self.optimizer = _optimizer(config, self.q.parameters(), where)
+        hidden = max(self.q.parameters(), key=torch.numel)  # the hidden layer's: 95 % of the Nature network's weights
+        others = [weights for weights in self.q.parameters() if weights is not hidden]
+        self.optimizers = [_optimizer(config, part, where) for part in ([hidden], others)]
+        self.hidden_moved: Future[None] | None = None
         self.random = torch.Generator(where).manual_seed(config.seed)  # of exploration and of noisy layers
 
     def _network(self, shape: tuple[int, ...], actions: int) -> QNetwork:
@@ -79,8 +84,12 @@ class DQN:
 
     def output(self, network: nn.Module, prepared: torch.Tensor) -> torch.Tensor:
         """What a network says of prepared states (n, stack, *frame): (n, actions, atoms)."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with self._autocast():
             return network(prepared).float()
+
+    def _autocast(self) -> torch.autocast:
+        """The networks' arithmetic; weights used twice within are cast once."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def values(self, network: nn.Module, state: torch.Tensor) -> torch.Tensor:
         """Action values (n, actions) of states (n, stack, *frame)."""
@@ -117,12 +126,29 @@ class DQN:
         sample_noise(self.q, self.random)
         losses, errors = self._losses(*studied[:-1])
         loss = (batch.weight * losses).mean()
-        self.optimizer.zero_grad(set_to_none=True)
+        hidden, others = self.optimizers
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.config.max_gradient_norm:
             nn.utils.clip_grad_norm_(self.q.parameters(), self.config.max_gradient_norm)
-        self.optimizer.step()
+        others.step()
+        if self.hidden_moved is None:
+            hidden.step()
+        else:
+            self.hidden_moved.result()
         return loss.detach(), errors
+
+    def move_hidden_in(self, thread: Executor) -> None:
+        """Have the hidden layer's weights moved by another thread, as soon as their gradient is there: meanwhile it
+        goes on back through the convolutions. Only where no gradient waits for the norm of all."""
+        optimizer = self.optimizers[0]
+        (weights,) = optimizer.param_groups[0]["params"]
+
+        def move(_: torch.Tensor) -> None:
+            self.hidden_moved = thread.submit(optimizer.step)
+
+        weights.register_post_accumulate_grad_hook(move)
 
     def _losses(
         self, batch: Batch, state: torch.Tensor, next_state: torch.Tensor, following: torch.Tensor,
@@ -130,29 +156,35 @@ class DQN:
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Loss and size of the error of each transition, (B,)."""
         each = torch.arange(len(batch.action), device=self.device)
-        values = self.distribution.values
-        chosen, reward = self.output(self.q, state)[each, batch.action], batch.reward  # (B, atoms), (B,)
+        values, reward = self.distribution.values, batch.reward
+        with self._autocast():
+            chosen = self.output(self.q, state)[each, batch.action]  # (B, atoms)
+            with torch.no_grad():
+                online = self.output(self.q, next_state) if self.config.double else None
         with torch.no_grad():
             if bonus is not None:  # Munchausen
                 reward = reward + bonus
                 following = soft_value(values(following))[:, None]  # (B, 1)
             else:
-                online = values(self.output(self.q, next_state)) if self.config.double else None
+                online = None if online is None else values(online)
                 following = following[each, greedy(values(following), online)]  # (B, atoms)
         return self.distribution.losses(chosen, following, reward, batch.terminal, batch.discount)
 
     @property
     def step_size(self) -> float:
         """The optimiser's, now."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self.optimizers[0].param_groups[0]["lr"])
 
     @step_size.setter
     def step_size(self, value: float) -> None:
-        for group in self.optimizer.param_groups:
+        for group in self._groups():
             if isinstance(group["lr"], torch.Tensor):  # a part of the CUDA graph
                 group["lr"].fill_(value)
             else:
                 group["lr"] = value
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def sync(self) -> None:
         """Reset Q^ = Q."""
@@ -160,22 +192,28 @@ class DQN:
         self.syncs += 1
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {"q": self.q, "target": self.target, "optimizer": self.optimizer}
+        hidden, others = self.optimizers
+        return {"q": self.q, "target": self.target, "hidden_optimizer": hidden, "optimizer": others}
 
     def state_dict(self) -> dict[str, Any]:
         parts = {name: part.state_dict() for name, part in self._parts().items()}
         return {**parts, "random": self.random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises InputError for the state of an older version."""
+        if missing := sorted(self._parts().keys() - state.keys()):
+            raise InputError(
+                f"the checkpoint is an older version's, without {missing[0]}; start anew, by another --name"
+            )
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        for group in self.optimizer.param_groups:
+        for group in self._groups():
             if isinstance(group["lr"], torch.Tensor):  # torch moves an optimiser's state to its device, not this
                 group["lr"] = group["lr"].to(self.device)
         self.random.set_state(state["random"])
 
 
-def _optimizer(config: DQNConfig, parameters: Iterator[nn.Parameter], where: torch.device) -> torch.optim.Optimizer:
+def _optimizer(config: DQNConfig, parameters: list[nn.Parameter], where: torch.device) -> torch.optim.Optimizer:
     capturable = where.type == "cuda"  # its steps can be part of a CUDA graph
     # a CUDA graph sees another step size only in a tensor
     rate: Any = (
@@ -254,6 +292,8 @@ class Training:
             generators = (self.agent.random, self.replay.random)
             self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
         self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, lambda: self.replay.random, beside)
+        if beside and not config.max_gradient_norm:
+            self.agent.move_hidden_in(ThreadPoolExecutor(1, "hidden"))
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
         self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device

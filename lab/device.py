@@ -40,8 +40,8 @@ def threads(number: int) -> Iterator[None]:
     reason a network beside an emulator gets half the cores: learning Pong on 2 cores that were not idle went at 210
     agent steps/s with one thread and at 63 with two.
 
-    Numbers below 1e-38 become 0, also afterwards: where a unit is dead, Adam's means shrink to such numbers and stay, and
-    a processor is slow at them. With a twentieth of the means so small a step of Adam took 3.4 ms instead of 1.4.
+    Numbers below 1e-38 become 0, also afterwards: where a unit is dead, Adam's means shrink to such numbers and stay,
+    and a processor is slow at them. With a twentieth of the means so small a step of Adam took 3.4 ms instead of 1.4.
     """
     _keep_freed_memory()
     torch.set_flush_denormal(True)

@@ -4,8 +4,11 @@ Every detector has one setting for all series (see `catalogue`). It is fitted to
 the whole series, and is judged on what comes after; no threshold is involved, and no point adjustment.
 """
 
+import ast
 import time
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +52,7 @@ def published() -> list[list[str]]:
 
 
 def measure(cases: Sequence[Labelled], names: Sequence[str], run: Run, seed: int, device: str) -> pd.DataFrame:
-    """One row for each series and detector; rows that `run` already has from the same setting are kept.
+    """One row for each series and detector; rows that `run` already has from the same setting and code are kept.
 
     Columns: series, half, samples, train_end, period (estimated from the training part), detector, hit, position (of
     the highest score), vus_pr, seconds (to fit and to score), cpu_seconds (the same, whatever else the machine did),
@@ -58,11 +61,12 @@ def measure(cases: Sequence[Labelled], names: Sequence[str], run: Run, seed: int
     folder = run.path / "series"
     folder.mkdir(exist_ok=True)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    settings = {name: repr(_made(name, seed, device)) for name in names}
+    made = {name: _made(name, seed, device) for name in names}
+    same = {name: {"setting": repr(each), "code": code(type(each).__module__)} for name, each in made.items()}
     for case in cases:
         for name in names:
             path = folder / f"{name}--{case.name}.json"
-            if path.exists() and (row := read_json(path))["setting"] == settings[name]:
+            if path.exists() and same[name].items() <= (row := read_json(path)).items():
                 rows[case.name, name] = row
     total = len(cases) * len(names)
     for name in {name for case in cases for name in names if (case.name, name) not in rows}:
@@ -74,7 +78,7 @@ def measure(cases: Sequence[Labelled], names: Sequence[str], run: Run, seed: int
                 if (case.name, name) in rows:
                     continue
                 values = case.read() if values is None else values
-                row = {**judge(case, values, _made(name, seed, device)), "detector": name, "setting": settings[name]}
+                row = {**judge(case, values, _made(name, seed, device)), "detector": name, **same[name]}
                 write_json(folder / f"{name}--{case.name}.json", row)
                 rows[case.name, name] = row
                 advance(1, f"{name}, {case.name[:24]}")
@@ -89,6 +93,24 @@ def measure(cases: Sequence[Labelled], names: Sequence[str], run: Run, seed: int
 def _made(name: str, seed: int, device: str) -> Any:
     """The detector, told that the training part is normal: the benchmarks vouch for it."""
     return DETECTORS[name].make(seed, device).set_params(contamination=0)
+
+
+def code(module: str) -> str:
+    """A checksum of the source of `module` and of all modules of its package that it imports, however deeply."""
+    package = module.split(".")[0]
+    root = Path(__file__).parents[2]
+    sources: dict[str, bytes] = {}
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        path = root.joinpath(*name.split(".")).with_suffix(".py")
+        if name in sources or not name.startswith(package) or not path.exists():
+            continue
+        sources[name] = path.read_bytes()
+        for each in ast.walk(ast.parse(sources[name])):
+            if isinstance(each, ast.ImportFrom) and each.module:  # names may be modules themselves
+                todo += [each.module, *(f"{each.module}.{one.name}" for one in each.names)]
+    return f"{zlib.crc32(b''.join(sources[name] for name in sorted(sources))):08x}"
 
 
 def warm_up(detector: Any) -> None:

@@ -205,12 +205,15 @@ def alone_or_beside(config, beside, monkeypatch):
 
 
 @pytest.mark.parametrize("switch", [{}, {"train_every": 2, "target_every": 3}, {"train_every": 8, "double": True},
-    {"munchausen": True, "distribution": "expected"}, {"distribution": "quantile", "atoms": 5}], ids=str)  # fmt: skip
+    {"munchausen": True}, {"distribution": "quantile", "atoms": 5}, {"max_gradient_norm": 0.01}], ids=str)  # fmt: skip
 def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
-    """Also where the target network is copied between two minibatches that were made ready together."""
+    """Also where the target network is copied between two minibatches that were made ready together, and where the
+    hidden layer's weights are moved before the convolutions' gradients are there."""
     config = small("ALE/Breakout-v5", **{**ATARI, "target_every": 7, "train_every": 4, **switch})
     left, right = (finished(alone_or_beside(config, beside, monkeypatch)) for beside in (False, True))
     assert left.updates == right.updates > 10
+    assert left.agent.hidden_moved is None
+    assert (right.agent.hidden_moved is None) == bool(config.max_gradient_norm)  # which wants all gradients first
     assert_equal(left.state_dict(), right.state_dict())
 
 
@@ -235,6 +238,25 @@ def test_what_fails_in_the_second_thread_is_raised(small, monkeypatch):
     monkeypatch.setattr(training.replay, "add", broken)
     with pytest.raises(RuntimeError, match="the memory is gone"):
         finished(training)
+
+
+def test_what_fails_in_moving_the_hidden_layer_is_raised(small, monkeypatch):
+    training = alone_or_beside(small("ALE/Breakout-v5", **ATARI), True, monkeypatch)
+
+    def broken():
+        raise RuntimeError("no step")
+
+    monkeypatch.setattr(training.agent.optimizers[0], "step", broken)
+    with pytest.raises(RuntimeError, match="no step"):
+        finished(training)
+
+
+def test_an_older_versions_checkpoint_is_refused_in_one_line(small):
+    training = Training(small("lab/Catch-v0"), CPU)
+    saved = training.state_dict()
+    del saved["agent"]["hidden_optimizer"]
+    with pytest.raises(InputError, match=r"older version's, without hidden_optimizer; give another --name"):
+        training.load_state_dict(saved)
 
 
 def test_clipped_rewards_are_learned_from_and_never_reported(small, tmp_path):

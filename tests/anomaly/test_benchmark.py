@@ -136,6 +136,31 @@ def test_the_command_writes_its_tables_and_goes_on_where_it_stopped(original, tm
     assert "TimeVQVAE-AD" in shown and re.search(r"Result: .*benchmark-detectors-ucr", shown)
 
 
+def test_other_code_is_measured_anew(original, tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(benchmark, "judge", lambda *given: judged.append(given[0].name) or {"hit": True})
+    codes = iter(["old", "old", "new"])
+    monkeypatch.setattr(benchmark, "code", lambda module: next(codes))
+    cases = archive.ucr(original)[:1]
+    with Run.open(tmp_path, "x", {"device": "cpu"}) as run:
+        counts = [len(judged) for _ in range(3) if benchmark.measure(cases, ["pca"], run, 0, "cpu") is not None]
+    assert counts == [1, 1, 2]
+
+
+def test_code_is_all_that_a_module_imports(tmp_path, monkeypatch):
+    def written(deep):
+        for name, text in {"one": "def f():\n    from own.two import g", "two": "import os\nfrom own import three", "three": deep}.items():  # fmt: skip # noqa: E501
+            (tmp_path / "own" / f"{name}.py").write_text(text)
+        return benchmark.code("own.one"), benchmark.code("own.two"), benchmark.code("other.one")
+
+    (tmp_path / "own").mkdir()
+    monkeypatch.setattr(benchmark, "__file__", str(tmp_path / "a/b/c.py"))
+    first, second = written("x = 1"), written("x = 2")
+    assert first == written("x = 1")
+    assert first[0] != second[0] and first[1] != second[1] and first[2] == second[2]
+    assert benchmark.code("own.three") != first[1]
+
+
 def test_another_setting_is_measured_anew(original, tmp_path, monkeypatch):
     from forecasting.anomaly.classical import PCADetector
 
