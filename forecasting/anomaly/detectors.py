@@ -116,20 +116,6 @@ class MaskedDetector(ScoreDetector):
             self.network_, self.history_ = masked.train(
                 steps, held_out, shape, self.max_epochs, self.random_state, choose(self.device), advance
             )
-        self.usual_ = [self._usual(width, len(steps)) for width in self.widths_]
-
-    def _usual(self, width: int, first: int) -> float:
-        """The median over windows of `width` steps of the training part, from its step `first` on."""
-        import torch
-
-        from forecasting.anomaly.masked import surprises
-        from lab.device import threads
-
-        last = len(self.train_) - width
-        starts = torch.arange(max(0, min(first, last)), max(0, last) + 1, max(1, width // 4))
-        with threads(1), torch.no_grad():
-            series = torch.as_tensor(self.train_, dtype=torch.float32)[None]
-            return surprises(self.network_, series, starts, width).median().item()
 
     def check(self, length: int) -> None:
         """Raises InputError unless the settings make sense for a training part of `length` samples."""
@@ -144,8 +130,7 @@ class MaskedDetector(ScoreDetector):
 
     def step_scores(self, series: "Tensor", first: int, last: int) -> "Tensor":
         """Scores of the model steps [first, last) of a standardised series (1, n); gradients flow back to it."""
-        widths = zip(self.widths_, self.usual_, strict=True)
-        return sum(self._width_scores(series, first, last, *each) for each in widths) / len(self.widths_)
+        return sum(self._width_scores(series, first, last, width) for width in self.widths_) / len(self.widths_)
 
     def scores_by_width(self, X) -> dict[int, np.ndarray]:
         """What windows of each width say, {samples: (n,)}; the score of a sample is their mean."""
@@ -156,30 +141,24 @@ class MaskedDetector(ScoreDetector):
         values = one_column(X)
         series = torch.as_tensor(self._steps(values), dtype=torch.float32)[None]
         with threads(1), torch.no_grad():
-            found = {
-                width: self._width_scores(series, 0, series.shape[1], width, usual).numpy()
-                for width, usual in zip(self.widths_, self.usual_, strict=True)
-            }
+            found = {width: self._width_scores(series, 0, series.shape[1], width).numpy() for width in self.widths_}
         return {width * self.factor_: np.repeat(scores, self.factor_)[: len(values)] for width, scores in found.items()}
 
-    def _width_scores(self, series: "Tensor", first: int, last: int, width: int, usual: float) -> "Tensor":
+    def _width_scores(self, series: "Tensor", first: int, last: int, width: int) -> "Tensor":
         """Mean -log p a step, over the windows of `width` steps that hold each of the steps [first, last).
 
         Windows stand at fixed places whatever part is asked for, so that a part has the scores that the whole would.
-        Those that reach over an end have `usual` steps there: a mean of few is high by chance more often.
         """
         import torch
 
         from forecasting.anomaly.masked import surprises
 
         length, stride = series.shape[1], max(1, width // 4)
-        starts = torch.arange(-(width // stride) * stride, length, stride)
+        starts = torch.arange(-(width // stride) * stride + stride, length, stride)
         starts = starts[(starts + width > first) & (starts < last) & (starts + width > 0)]
         windows = surprises(self.network_, series, starts, width).double()
         at = starts[:, None] + torch.arange(width)  # (windows, width): the steps of each
         inside = (at >= 0) & (at < length)
-        share = inside.double().mean(1)
-        windows = share * windows + (1 - share) * usual
         total = torch.zeros(length, dtype=torch.float64).index_add(
             0, at[inside], windows[:, None].expand_as(at)[inside]
         )

@@ -13,7 +13,6 @@ LEARNED = (
     "factor_",
     "window_",
     "widths_",
-    "usual_",
     "mean_",
     "scale_",
     "threshold_",
@@ -45,8 +44,6 @@ def load(folder: Path, device: str = "auto") -> MaskedDetector:
         state = checkpoint.load(newest)
     except checkpoint.CorruptCheckpoint as error:
         raise InputError(f"the saved detector is damaged: {error}; run lab detect again") from error
-    if missing := sorted(set(LEARNED) - set(state["learned"])):
-        raise InputError(f"the saved detector is an older version's, without {missing[0]}; run lab detect again")
     detector = MaskedDetector(**state["params"], device=device)
     for name, value in state["learned"].items():
         setattr(detector, name, value)

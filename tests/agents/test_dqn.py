@@ -205,7 +205,8 @@ def alone_or_beside(config, beside, monkeypatch):
 
 
 @pytest.mark.parametrize("switch", [{}, {"train_every": 2, "target_every": 3}, {"train_every": 8, "double": True},
-    {"munchausen": True}, {"distribution": "quantile", "atoms": 5}, {"max_gradient_norm": 0.01}], ids=str)  # fmt: skip
+    {"munchausen": True}, {"distribution": "quantile", "atoms": 5}, {"max_gradient_norm": 0.01},
+    {"precision": "float32"}, {"precision": "bfloat16"}], ids=str)  # fmt: skip
 def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
     """Also where the target network is copied between two minibatches that were made ready together, and where the
     hidden layer's weights are moved before the convolutions' gradients are there."""

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from forecasting.anomaly.detectors import MaskedDetector, blocks, runs, tail_quantile
 from lab.errors import InputError
@@ -42,6 +41,8 @@ def test_predict_transform_and_scores_agree(detector, series):
 
 @pytest.mark.slow
 def test_same_seed_same_numbers_whatever_the_callers_random_state(series):
+    import torch
+
     def fit(seed: int, outside: int) -> np.ndarray:
         torch.manual_seed(outside)
         fitted = MaskedDetector(max_epochs=1, random_state=seed, device="cpu").fit(series[:300])
@@ -64,15 +65,6 @@ def test_a_part_scores_as_in_the_whole(detector, series):
     part = detector._score_steps(detector._steps(series), 790, 830)
     assert part.shape == (40,)
     assert np.allclose(part, whole[790:830], atol=1e-4)
-
-
-def test_steps_beyond_the_ends_count_as_usual_ones(detector, monkeypatch):
-    """Windows of 4, one at each step, all as strange as 1; usual is 0.2."""
-    monkeypatch.setattr("forecasting.anomaly.masked.surprises", lambda network, series, starts, width: 1 + 0.0 * starts)
-    scores = detector._width_scores(torch.zeros(1, 10), 0, 10, 4, 0.2).tolist()
-    inside = [(1 / 4 + 2 / 4 + 3 / 4 + 1) / 4, (2 / 4 + 3 / 4 + 2) / 4, (3 / 4 + 3) / 4, 1.0]  # of their windows' steps
-    expected = [share + (1 - share) * 0.2 for share in inside]
-    assert scores == pytest.approx([*expected, 1.0, 1.0, *expected[::-1]])
 
 
 def test_tail_quantile_is_right_for_an_exponential_and_plain_within_the_sample():

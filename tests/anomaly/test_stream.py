@@ -78,14 +78,11 @@ def test_a_stream_goes_on_where_it_was_saved(detector, series, tmp_path):
     assert np.array_equal(two.update(series[637:700]), one.update(series[637:700]))
 
 
-def test_a_saved_detector_scores_as_before(detector, series, tmp_path, monkeypatch):
+def test_a_saved_detector_scores_as_before(detector, series, tmp_path):
     saved.save(tmp_path, detector)
     again = saved.load(tmp_path, "cpu")
     assert again.get_params() == detector.get_params()
     assert np.array_equal(again.transform_scores(series), detector.transform_scores(series))
-    monkeypatch.setattr(saved, "LEARNED", (*saved.LEARNED, "newer_"))
-    with pytest.raises(InputError, match=r"older version's, without newer_"):
-        saved.load(tmp_path)
     (damaged,) = tmp_path.glob("step-*/*.safetensors")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(InputError, match="damaged"):
