@@ -58,7 +58,7 @@ class DQN:
             self.target.trunk.bfloat16()
         self.syncs = 0
         self.sync()
-        hidden = max(self.q.parameters(), key=torch.numel)  # the hidden layer's: 95 % of the Nature network's weights
+        hidden = self.q.trunk[-2].weight  # 95 % of the Nature network's
         others = [weights for weights in self.q.parameters() if weights is not hidden]
         self.optimizers = [_optimizer(config, part, where) for part in ([hidden], others)]
         self.hidden_moved: Future[None] | None = None
@@ -203,7 +203,7 @@ class DQN:
         """Raises InputError for the state of an older version."""
         if missing := sorted(self._parts().keys() - state.keys()):
             raise InputError(
-                f"the checkpoint is an older version's, without {missing[0]}; start anew, by another --name"
+                f"the checkpoint is an older version's, without {missing[0]}; give another --name"
             )
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
