@@ -202,9 +202,7 @@ class DQN:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Raises InputError for the state of an older version."""
         if missing := sorted(self._parts().keys() - state.keys()):
-            raise InputError(
-                f"the checkpoint is an older version's, without {missing[0]}; give another --name"
-            )
+            raise InputError(f"the checkpoint is an older version's, without {missing[0]}; give another --name")
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         for group in self._groups():
