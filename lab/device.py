@@ -40,17 +40,21 @@ def threads(number: int) -> Iterator[None]:
     reason a network beside an emulator gets half the cores: learning Pong on 2 cores that were not idle went at 210
     agent steps/s with one thread and at 63 with two.
 
-    Numbers below 1e-38 become 0, also afterwards: where a unit is dead, Adam's means shrink to such numbers and stay,
-    and a processor is slow at them. With a twentieth of the means so small a step of Adam took 3.4 ms instead of 1.4.
+    Inside, numbers below 1e-38 count as 0: where a unit is dead, Adam's means shrink to such numbers and stay, and a
+    processor is slow at them (a twentieth of the means so small made a step of Adam take twice as long).
     """
     _keep_freed_memory()
-    torch.set_flush_denormal(True)
-    before = torch.get_num_threads()
+    before, flushed = (
+        torch.get_num_threads(),
+        float(torch.tensor(1e-40, device="cpu") * 1) == 0,
+    )  # torch cannot be asked
     torch.set_num_threads(number or max(1, cores() // 2))
+    torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(flushed)
 
 
 def _keep_freed_memory() -> None:

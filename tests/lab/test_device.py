@@ -1,16 +1,21 @@
 """Where tensors live: what `threads` sets, and sets back."""
 
+import numpy as np
 import torch
 
 from lab import device
 
 
-def test_numbers_too_small_to_be_fast_become_nought():
-    torch.set_flush_denormal(False)
-    tiny = torch.tensor([1e-40])
-    assert (tiny * 1).item() > 0
+def test_numbers_too_small_to_be_fast_are_nought_inside_and_only_there():
+    """The switch is the processor's, so a caller's NumPy would feel it."""
+    torch.set_flush_denormal(False)  # all tests run inside `threads`
+    tiny, tinier = torch.tensor([1e-40]), np.float64(1e-310)
     with device.threads(1):
         assert (tiny * 1).item() == 0
+        with device.threads(1):
+            pass
+        assert (tiny * 1).item() == 0
+    assert (tiny * 1).item() > 0 and tinier * 1 > 0
 
 
 def test_threads_are_set_back():
