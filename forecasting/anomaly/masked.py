@@ -71,12 +71,22 @@ class MaskedNetwork(nn.Module):
                 torch.cat([torch.zeros(components), torch.linspace(-1, 1, components), -torch.ones(components)])
             )
 
-    def forward(self, sights: Tensor) -> Tensor:
-        """(batch, 2 x sights, steps) -> (batch, steps, components, 3): weight logit, mean, log scale."""
-        x = self.first(sights)
+    def forward(self, sights: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """(batch, 2 x sights, steps) -> (batch, steps, components, 3): weight logit, mean, log scale.
+
+        first, last: only the steps [first, last) of these, and no block works out what they do not depend on.
+        """
+        steps = sights.shape[-1]
+        last = steps if last is None else last
+        rest = self.reach  # of the blocks still to come
+        begin, end = max(0, first - rest), min(steps, last + rest)  # the steps in x
+        x = self.first(sights[..., begin:end])
         for block, mix in zip(self.blocks, self.mix, strict=True):
-            value, gate = block(x).chunk(2, dim=1)
-            x = x + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate)))
+            rest -= block.dilation[0]
+            kept = slice(max(0, first - rest) - begin, min(steps, last + rest) - begin)
+            value, gate = block(x)[..., kept].chunk(2, dim=1)
+            x = x[..., kept] + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate)))
+            begin += kept.start
         return self._mixture(x)
 
     def at(self, sights: Tensor, step: int) -> Tensor:
@@ -268,13 +278,15 @@ def surprises(network: MaskedNetwork, series: Tensor, starts: Tensor, width: int
     """
     length = series.shape[1]
     means = []
+    run = (network.shape.context, network.shape.context + width)  # where a crop has the window
     for chunk in starts.split(_CROPS_AT_ONCE):
         first, last = chunk.clamp(min=0), (chunk + width).clamp(max=length)
         lo, hi, yes = torch.zeros_like(first), torch.full_like(first, length), torch.ones_like(first, dtype=torch.bool)
         views = []
         for past in (yes, ~yes):
             sights, target, hidden = look(series, Masks(first, last, lo, hi, past, ~past), network.shape)
-            density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
+            target, hidden = target[:, slice(*run)], hidden[:, slice(*run)]
+            density = log_density(network(sights.to(network.head.weight.device), *run).cpu(), target)
             views.append(-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1))
         means.append(torch.minimum(*views))
     return torch.cat(means)
@@ -286,18 +298,16 @@ def latest(network: MaskedNetwork, series: Tensor, ends: Tensor, widths: Sequenc
     The less surprised of two views counts again: with the echoes of the past, and with none. All in one pass: a pass
     over few crops takes its time mostly for being started.
     """
-    found, needed = (
-        [],
-        network.shape.context + max(widths) + network.reach,
-    )  # what no window's last step sees is cut off
+    found = []
+    run = (network.shape.context, network.shape.context + max(widths))  # where a crop has the windows
     for chunk in ends.split(_CROPS_AT_ONCE // 4):
         last = chunk[:, None].expand(-1, len(widths)).reshape(1, -1).expand(2, -1).reshape(-1)  # (views ends widths,)
         first = (last - torch.tensor(widths).repeat(len(last) // len(widths))).clamp(min=0)
         past = torch.arange(2).repeat_interleave(len(last) // 2) == 0
         masks = Masks(first, last, torch.zeros_like(last), last, past, torch.zeros_like(past))
         sights, target, hidden = look(series, masks, network.shape)
-        sights, target, hidden = sights[..., :needed], target[:, :needed], hidden[:, :needed]
-        density = log_density(network(sights.to(network.head.weight.device)).cpu(), target)
+        target, hidden = target[:, slice(*run)], hidden[:, slice(*run)]
+        density = log_density(network(sights.to(network.head.weight.device), *run).cpu(), target)
         means = -(density * hidden).sum(1) / hidden.sum(1).clamp(min=1)
         found.append(means.view(2, len(chunk), len(widths)).amin(0))
     return torch.cat(found)

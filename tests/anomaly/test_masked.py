@@ -74,6 +74,17 @@ def test_one_step_alone_is_as_among_all():
             assert torch.allclose(network.at(sights, step), whole[:, step], atol=1e-5)
 
 
+def test_a_run_alone_is_as_among_all():
+    torch.manual_seed(0)
+    network = masked.MaskedNetwork(SHAPE).eval()
+    torch.nn.init.normal_(network.head.weight)
+    sights = torch.randn(3, 10, SHAPE.crop)
+    with torch.no_grad():
+        whole = network(sights)
+        for first, last in ((0, 1), (3, 9), (SHAPE.context, SHAPE.context + SHAPE.window), (20, SHAPE.crop)):
+            assert torch.allclose(network(sights, first, last), whole[:, first:last], atol=1e-5)
+
+
 def test_training_masks_stay_inside_the_series():
     drawn = masked.training_masks(30, SHAPE, 2000, torch.Generator().manual_seed(0))
     assert (drawn.first >= 0).all() and (drawn.last <= 30).all() and (drawn.last > drawn.first).all()
