@@ -130,11 +130,12 @@ def test_a_checkpoint_of_a_replay_writes_only_what_changed(tmp_path, monkeypatch
 def test_atari_transitions_take_what_is_said_of_resident_memory():
     """7.3 GB per million, at a fiftieth of it: pages are counted as they are filled, beside all that sampling needs.
 
-    In a process of its own: in one that has worked before, freed memory is used again and does not count.
+    In a process of its own: in one that has worked before, freed memory is used again and does not count. A little of
+    that remains (1 to 2 MB come and go), so the frames must show up but for 2 %; what is promised is the other bound.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         grown = pool.apply(grown_by_a_replay)
-    assert 20_000 * 84 * 84 < grown < 20_000 * 7300
+    assert 0.98 * 20_000 * 84 * 84 < grown < 20_000 * 7300
 
 
 def grown_by_a_replay():
@@ -142,13 +143,14 @@ def grown_by_a_replay():
     torch.set_num_threads(1)
     frames = np.random.default_rng(0).integers(256, size=(8, 84, 84), dtype=np.uint8)
     none, zero = np.zeros(8, bool), np.zeros(8)
+    replays = []  # the few are kept: what they hold must not come free and be used again while the others are counted
     for capacity in (160, 20_000):
         before = resident()
-        replay = Replay(capacity, 8, (84, 84), torch.uint8, stack=4, seed=0)
+        replays.append(Replay(capacity, 8, (84, 84), torch.uint8, stack=4, seed=0))
         for _ in range(capacity // 8):
-            replay.add(frames, zero, zero, none, ~none)
+            replays[-1].add(frames, zero, zero, none, ~none)
         for _ in range(20):
-            replay.sample(32)
+            replays[-1].sample(32)
     return resident() - before
 
 
