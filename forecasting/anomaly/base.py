@@ -101,6 +101,7 @@ class ScoreDetector(BaseDetector):
     _native: ClassVar[bool] = False  # whether every sample is a step, however long the period
     _shortest_window: ClassVar[int] = 4  # steps
     _partial: ClassVar[bool] = False  # whether windows may reach over the ends of a series, however short
+    _least_threshold: ClassVar[float] = -np.inf  # where scores have a unit in which less is no event
     _refit: ClassVar[bool] = False  # whether to learn from all of the training part once the threshold stands
 
     period: int | None
@@ -123,13 +124,17 @@ class ScoreDetector(BaseDetector):
         self.scale_ = float(np.clip(values, low, high).std()) or float(values.std())
         self.train_ = self._steps(values)
         self.window_ = self._window(len(self.train_))
-        cut = int((1 - HELD_OUT) * len(self.train_))
+        cut = self._cut()
         self._learn(self.train_[:cut])
         self.normal_scores_ = self._normal_scores(cut)
-        self.threshold_ = tail_quantile(self.normal_scores_, self.quantile)
+        self.threshold_ = max(tail_quantile(self.normal_scores_, self.quantile), self._least_threshold)
         if self._refit:
             self._learn(self.train_)
         return self
+
+    def _cut(self) -> int:
+        """Where the part of `train_` begins that only the threshold is taken from."""
+        return int((1 - HELD_OUT) * len(self.train_))
 
     def _period_of(self, values: np.ndarray) -> int:
         return int(self.period or periods.estimate(values) or max(8, min(32, len(values) // 8)))

@@ -41,7 +41,7 @@ class _Anomaly(Command):
     quantile: float = 0.9999
     """The threshold is this quantile of the normal scores (of the training part)."""
     epochs: int | None = None
-    """Training epochs of 25 updates; 20 when left out."""
+    """Training epochs of 25 updates; 15 when left out."""
     seed: int = 0
     """Seed of training, of sampling, and of a generated series."""
     device: str = "auto"
@@ -69,7 +69,7 @@ class _Anomaly(Command):
             self.period,
             self.window,
             self.quantile,
-            max_epochs=20 if self.epochs is None else self.epochs,
+            max_epochs=15 if self.epochs is None else self.epochs,
             random_state=self.seed,
             device=self.device,
             progress=not self.json,

@@ -27,7 +27,7 @@ class Explanation:
     paths: np.ndarray
     """The interval redrawn, (K, end - start), in the series' unit."""
     peaks: np.ndarray
-    """Highest score within the interval with each path in place, (K,), nats a step."""
+    """Highest score within the interval with each path in place, (K,), normal spreads."""
     peak: float
     """The same with the series as it is."""
     threshold: float

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 __all__ = ["MaskedDetector", "blocks", "runs", "tail_quantile"]
 
 
-class MaskedDetector(ScoreDetector):
-    """Scores windows by how unlikely they are, given what lies around them, under a masked model of normal data.
+LEAST = 0.05  # nats: a spread of the normal surprise is taken to be this much wider than it is
 
-    `fit` takes a series without anomalies (or hardly any), learns p(window | surroundings) on its first 80 % and sets
-    the threshold on the rest. The score of a sample is the mean, over all windows that cover it, of the window's mean
-    -log p in nats a step; windows have two widths, `window` and a quarter of it, so that both the short and the
-    long stand out. Scores need surroundings: give `predict` the whole series rather than the part after training.
+
+class MaskedDetector(ScoreDetector):
+    """Scores samples by how unlikely they are, given what lies around them, under a masked model of normal data.
+
+    `fit` takes a series without anomalies (or hardly any), learns p(run of steps | surroundings) on its first 80 % and
+    sets the threshold on the rest. To score, runs of two widths are hidden, each in turn: 3 steps, which tells what is
+    off beside its neighbours, and a window, which tells what is off as a whole. Each gives every step a surprise, its
+    -log p in nats (`masked.surprises`), averaged over a quarter of a window; in units of what is normal for that width
+    (its median and spread on the held-out 20 %), the greater is the score. Scores need surroundings: give `predict` the
+    whole series rather than the part after training.
 
     Parameters
     ----------
@@ -29,13 +34,13 @@ class MaskedDetector(ScoreDetector):
         Samples in one repetition; None estimates it (see forecasting.anomaly.period). Above 127 samples the
         model works on block means, at 64 to 127 steps a period.
     window : int, optional (default=None)
-        Samples in the widest window; None takes one period.
+        Samples in a window; None takes one period.
     quantile : float (default=0.9999)
         The threshold is this quantile of the normal scores: at 0.9999 one normal sample in 10,000 is flagged, to
         the extent that the held-out part of the training data is like the rest.
     contamination : float, optional (default=None)
         See forecasting.anomaly.base.ScoreDetector.
-    max_epochs : int (default=20)
+    max_epochs : int (default=15)
         Epochs of 25 updates with 24 windows each; the epoch best on the held-out part is kept.
     random_state : int (default=0)
         Seed of the first weights, the masks and the noise. The same seed gives the same numbers on the same machine.
@@ -51,7 +56,7 @@ class MaskedDetector(ScoreDetector):
     factor_ : int
         Samples a model step.
     threshold_ : float
-        Scores above it are anomalies; nats a step.
+        Scores above it are anomalies; spreads of the normal surprise.
     network_, history_
         The model and its (training, held-out) loss for every epoch.
 
@@ -68,8 +73,9 @@ class MaskedDetector(ScoreDetector):
 
     _tags = {"capability:random_state": True, "property:randomness": "derandomized"}  # noqa: RUF012 - sktime's convention
     _partial = True
+    _least_threshold = 2.0
 
-    unit = "score\n(nats a step)"
+    unit = "score\n(normal spreads)"
 
     def __init__(
         self,
@@ -77,7 +83,7 @@ class MaskedDetector(ScoreDetector):
         window=None,
         quantile=0.9999,
         contamination=None,
-        max_epochs=20,
+        max_epochs=15,
         random_state=0,
         device="auto",
         progress=False,
@@ -105,10 +111,10 @@ class MaskedDetector(ScoreDetector):
         beat = round(self.period_ / self.factor_)  # steps
         cycle = periods.cycle(self.train_, beat)
         self.cycle_ = self.period_ if cycle == beat else cycle * self.factor_
-        self.widths_ = sorted({max(2, self.window_ // 4), self.window_})
-        # one week ago is as noisy as now; the mean of three is less so
-        echoes = {beat, cycle, *(many * cycle for many in (2, 3) if many * cycle <= len(steps) // 2)}
-        shape = masked.Shape(round(1.5 * self.window_), max(beat, 32), tuple(sorted(echoes)))
+        self.widths_ = [3, max(4, self.window_)]
+        context = max(beat, 32)
+        # a day's surroundings do not tell which day of the week it is
+        shape = masked.Shape(round(1.5 * self.window_), context, tuple(sorted({context, max(context, cycle)})))
         shown = console.bar("masked model", self.max_epochs, "epochs") if self.progress else nullcontext(_silent)
         # the held-out end of the training part, which the threshold comes from, also says which epoch is best
         held_out = self.train_[len(steps) :]
@@ -130,10 +136,12 @@ class MaskedDetector(ScoreDetector):
 
     def step_scores(self, series: "Tensor", first: int, last: int) -> "Tensor":
         """Scores of the model steps [first, last) of a standardised series (1, n); gradients flow back to it."""
-        return sum(self._width_scores(series, first, last, width) for width in self.widths_) / len(self.widths_)
+        import torch
+
+        return torch.stack(self._width_scores(series, first, last)).amax(0)
 
     def scores_by_width(self, X) -> dict[int, np.ndarray]:
-        """What windows of each width say, {samples: (n,)}; the score of a sample is their mean."""
+        """What hidden runs of each width say, {samples: (n,)}; the score of a sample is the greater."""
         import torch
 
         from lab.device import threads
@@ -141,27 +149,54 @@ class MaskedDetector(ScoreDetector):
         values = one_column(X)
         series = torch.as_tensor(self._steps(values), dtype=torch.float32)[None]
         with threads(1), torch.no_grad():
-            found = {width: self._width_scores(series, 0, series.shape[1], width).numpy() for width in self.widths_}
-        return {width * self.factor_: np.repeat(scores, self.factor_)[: len(values)] for width, scores in found.items()}
+            found = self._width_scores(series, 0, series.shape[1])
+        return {
+            width * self.factor_: np.repeat(scores.numpy(), self.factor_)[: len(values)]
+            for width, scores in zip(self.widths_, found, strict=True)
+        }
 
-    def _width_scores(self, series: "Tensor", first: int, last: int, width: int) -> "Tensor":
-        """Mean -log p a step, over the windows of `width` steps that hold each of the steps [first, last).
+    def _width_scores(self, series: "Tensor", first: int, last: int) -> "list[Tensor]":
+        """The scores of the steps [first, last) by each width."""
+        return [
+            (self._smooth(series, first, last, width, usual) - usual) / spread
+            for width, (usual, spread) in zip(self.widths_, self.normal_, strict=True)
+        ]
 
-        Windows stand at fixed places whatever part is asked for, so that a part has the scores that the whole would.
+    def _smooth(self, series: "Tensor", first: int, last: int, width: int, usual: float) -> "Tensor":
+        """The mean surprise over a quarter of a window around each of the steps [first, last), runs of `width` hidden.
+
+        Where that reaches over an end of the series, the steps that are missing count as `usual` ones.
+        """
+        from torch.nn import functional
+
+        length, wide = series.shape[1], max(1, self.window_ // 4)
+        low, high = first - wide // 2, last + wide - 1 - wide // 2  # the steps that count
+        known = self._surprises(series, max(0, low), min(high, length), width)
+        return functional.pad(known, (max(0, -low), max(0, high - length)), value=usual).unfold(0, wide, 1).mean(1)
+
+    def _surprises(self, series: "Tensor", first: int, last: int, width: int) -> "Tensor":
+        """The surprise of each of the steps [first, last) when runs of `width` steps are hidden.
+
+        Runs stand at fixed places whatever part is asked for, so that a part has the surprises that the whole would.
+        Wide ones overlap by half, and the mean of two counts: a step near the edge of a run is easier to tell.
         """
         import torch
 
-        from forecasting.anomaly.masked import surprises
+        from forecasting.anomaly.masked import Masks, surprises
 
-        length, stride = series.shape[1], max(1, width // 4)
-        starts = torch.arange(-(width // stride) * stride + stride, length, stride)
-        starts = starts[(starts + width > first) & (starts < last) & (starts + width > 0)]
-        windows = surprises(self.network_, series, starts, width).double()
-        at = starts[:, None] + torch.arange(width)  # (windows, width): the steps of each
-        inside = (at >= 0) & (at < length)
-        total = torch.zeros(length, dtype=torch.float64).index_add(
-            0, at[inside], windows[:, None].expand_as(at)[inside]
+        length, stride = series.shape[1], width if width <= 3 else width // 2
+        starts = torch.arange(first // stride * stride - (width - stride), last, stride)
+        starts = starts[starts + width > first]
+        masks = Masks(
+            starts.clamp(min=0),
+            (starts + width).clamp(max=length),
+            torch.zeros_like(starts),
+            torch.full_like(starts, length),
         )
+        found = surprises(self.network_, series, masks, width).double()
+        at = masks.first[:, None] + torch.arange(width)
+        inside = at < masks.last[:, None]
+        total = torch.zeros(length, dtype=torch.float64).index_add(0, at[inside], found[inside])
         return (total / torch.bincount(at[inside], minlength=length).clamp(min=1))[first:last]
 
     def _score_steps(self, steps: np.ndarray, first: int = 0, last: int | None = None) -> np.ndarray:
@@ -176,27 +211,44 @@ class MaskedDetector(ScoreDetector):
             return self.step_scores(series, first, len(steps) if last is None else last).numpy()
 
     def _normal_scores(self, cut: int) -> np.ndarray:
-        return self._score(self.train_)[cut:]  # they want their surroundings
+        import torch
+
+        from lab.device import threads
+
+        series, end = torch.as_tensor(self.train_, dtype=torch.float32)[None], len(self.train_)
+        with threads(1), torch.no_grad():
+            usual = [float(self._surprises(series, cut, end, width).median()) for width in self.widths_]
+            smooth = [self._smooth(series, cut, end, *each) for each in zip(self.widths_, usual, strict=True)]
+        self.normal_ = [(float(each.median()), float(each.std(correction=0)) + LEAST) for each in smooth]
+        return self._score_steps(self.train_, cut)
 
     def _score(self, steps: np.ndarray) -> np.ndarray:
         return self._score_steps(steps)
 
     def _memory(self) -> int:
         shape = self.network_.shape
-        return max(shape.lags) + shape.window + shape.context
+        return max(shape.reaches) + shape.window
 
     def _latest(self, steps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Mean surprise over hidden runs that end with each of `ends`: of 3 steps and of a quarter window; nats."""
         import torch
 
-        from forecasting.anomaly.masked import latest
+        from forecasting.anomaly.masked import Masks, surprises
         from lab.device import threads
 
+        widths = torch.tensor([3, max(4, self.window_ // 4)])
         with threads(1), torch.no_grad():
-            series, last = torch.as_tensor(steps, dtype=torch.float32)[None], torch.as_tensor(ends)
-            return latest(self.network_, series, last, self.widths_).mean(1).double().numpy()
+            series = torch.as_tensor(steps, dtype=torch.float32)[None]
+            last = torch.as_tensor(ends).repeat_interleave(len(widths))
+            first = (last - widths.repeat(len(ends))).clamp(min=0)
+            found = surprises(
+                self.network_, series, Masks(first, last, torch.zeros_like(first), last), int(max(widths))
+            )
+            means = found.double().sum(1) / (last - first)
+        return means.view(len(ends), len(widths)).mean(1).numpy()
 
     def peak(self, values: np.ndarray, start: int, end: int) -> float:
-        """The highest score within [start, end) of `values` (n,); nats a step."""
+        """The highest score within [start, end) of `values` (n,); normal spreads."""
         first, last = start // self.factor_, -(-end // self.factor_)
         return float(self._score_steps(self._steps(values), first, last).max())
 

@@ -124,7 +124,7 @@ def _means(each: "Explained") -> tuple[float, float]:
 
 
 def _data(case: Case, detection: Detection, explained: Sequence["Explained"]) -> Markup:
-    """What the page's script draws: the series, what windows of each width say, and where the anomalies are."""
+    """What the page's script draws: the series, what hidden runs of each width say, and where the anomalies are."""
     values, detector = case.series.to_numpy(float), detection.detector
     by_width = detector.scores_by_width(values)
     kept = np.arange(len(values))

@@ -94,7 +94,7 @@ def _write(case: Case, run: Run, detection: Detection, result: Explanation, numb
         max(2 * detector.period_, end - start), case.clean,
     )  # fmt: skip
     run.figure(f"anomaly/counterfactual{suffix}", figure)
-    about = f"Samples {start} to {end} of {case.name}; threshold {result.threshold:.2f} nats a step."
+    about = f"Samples {start} to {end} of {case.name}; threshold {result.threshold:.2f} normal spreads."
     run.text(f"anomaly/explained{suffix}", f"{sentence} {title}. {about}")
     return Explained(result, sentence, metrics, table)
 
@@ -140,7 +140,7 @@ def _flagged(detection: Detection, interval: tuple[int, int]) -> tuple[int, int]
 
 def _highest_window(detection: Detection) -> tuple[int, int]:
     """One window around the highest score after the training part."""
-    length, width = len(detection.scores), detection.detector.widths_[-1] * detection.detector.factor_
+    length, width = len(detection.scores), detection.detector.window_ * detection.detector.factor_
     peak = detection.train_end + int(detection.scores[detection.train_end :].argmax())
     start = min(max(0, peak - width // 2), max(0, length - width))
     return start, min(length, start + width)

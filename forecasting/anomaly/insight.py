@@ -54,6 +54,7 @@ def perplexity(detector: "ScoreDetector") -> float:
     network = detector.network_
     series = torch.as_tensor(detector.train_, dtype=torch.float32)[None]
     masks = masked.training_masks(series.shape[1], network.shape, WINDOWS, torch.Generator().manual_seed(0))
-    sights, _, hidden = masked.look(series, masks, network.shape)
+    found = network.recall.nearest(series, masks, own=True)
+    sights, _, hidden = masked.look(series, masks, network, found)
     weights = network(sights.to(network.head.weight.device)).cpu()[..., 0].softmax(-1)[hidden].mean(0)
     return float(torch.exp(-(weights * weights.clamp(min=1e-12).log()).sum()))

@@ -1,9 +1,10 @@
 """A masked generative model of a series: p(a hidden run of steps | what lies around it).
 
-A run of consecutive steps is hidden; a bidirectional dilated CNN sees the rest and gives, for every hidden step, a
-mixture of logistic distributions. One network serves both uses:
+A run of consecutive steps is hidden; a bidirectional dilated CNN sees what lies around it, and the stretches of the
+training part that had the most similar surroundings (`recall`), and gives, for every hidden step, a mixture of logistic
+distributions. One network serves both uses:
 
-- score: -log p of a window, every step given only the surroundings of the window (one pass a window);
+- score: -log p of each step, when a run around it is hidden (one pass a run);
 - sample: steps drawn from left to right, the run growing shorter by one each time, which is the chain rule for
   p(window | surroundings) exactly, because a window whose first steps are known is a shorter window.
 
@@ -12,7 +13,7 @@ logistics after Salimans et al. 2017 (PixelCNN++), here continuous. Values are s
 resolution, not native samples.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,20 +21,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forecasting.anomaly.recall import Found, Masks, Recall
 from lab import device as devices
 
 _BATCH = 24  # crops an update
 _CROPS_AT_ONCE = 64  # crops a forward pass when scoring: bounds the memory
 SWEEPS = 2  # times that a draw is gone over again
+NOISE = 0.17  # scale of a logistic, 0.3 standard deviations of the series: what a score takes as noise
+STRAY = 0.01  # density of a stray sample, anywhere: no step surprises by more than -log of it
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Lengths of the model in steps: `window` longest hidden run, `context` seen on each side, `lags` echoes shown."""
+    """Lengths of the model in steps: `window` longest hidden run, `context` seen on each side.
+
+    reaches: how much of the surroundings is compared to find similar ones; stretches: how many for each reach.
+    """
 
     window: int
     context: int
-    lags: tuple[int, ...]
+    reaches: tuple[int, ...]
+    stretches: int = 3
 
     @property
     def crop(self) -> int:
@@ -43,14 +51,16 @@ class Shape:
 class MaskedNetwork(nn.Module):
     """Residual dilated CNN over a crop, wide enough to see `context` steps to both sides of every step.
 
-    The value one period (and one cycle) before and after each step is shown too, where it is not hidden: a few
-    hundred updates then suffice to learn what repeats.
+    steps: the training part (n,), which it recalls stretches of: they say what comes here, and it learns how far to
+    trust them. A few hundred updates suffice for that.
     """
 
-    def __init__(self, shape: Shape, channels: int = 32, components: int = 5, dropout: float = 0.1):
+    def __init__(self, shape: Shape, steps: Tensor, channels: int = 32, components: int = 5, dropout: float = 0.1):
         super().__init__()
         self.shape = shape
-        sights = 1 + 2 * len(shape.lags)  # the crop itself and each lag to both sides
+        self.recall = Recall(steps, shape.reaches, shape.window, shape.stretches)
+        self.persistence = persistence(steps, shape, self.recall)
+        sights = 1 + shape.stretches * len(shape.reaches)  # the crop itself and what is recalled
         self.first = nn.Conv1d(2 * sights, channels, 1)
         self.blocks = nn.ModuleList()
         reach, dilation = 0, 1
@@ -85,7 +95,7 @@ class MaskedNetwork(nn.Module):
             rest -= block.dilation[0]
             kept = slice(max(0, first - rest) - begin, min(steps, last + rest) - begin)
             value, gate = block(x)[..., kept].chunk(2, dim=1)
-            x = x[..., kept] + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate)))
+            x = x[..., kept] + mix(self.dropout(gated(value, gate)))
             begin += kept.start
         return self._mixture(x)
 
@@ -103,13 +113,18 @@ class MaskedNetwork(nn.Module):
         for block, mix in zip(self.blocks, self.mix, strict=True):
             around = functional.conv1d(x * inside, block.weight, block.bias, stride=2)
             value, gate = around.chunk(2, dim=1)
-            x = x[..., 1:-1:2] + mix(self.dropout(torch.tanh(value) * torch.sigmoid(gate)))
+            x = x[..., 1:-1:2] + mix(self.dropout(gated(value, gate)))
             inside = inside[1:-1:2]
         return self._mixture(x)[:, 0]
 
     def _mixture(self, x: Tensor) -> Tensor:
         batch, _, steps = x.shape
         return self.head(x).view(batch, 3, -1, steps).permute(0, 3, 2, 1)  # (batch, steps, components, 3)
+
+
+def gated(value: Tensor, gate: Tensor) -> Tensor:
+    """tanh(value) sigmoid(gate), as in WaveNet (van den Oord et al. 2016); this form of the tanh is the faster one."""
+    return (2 * torch.sigmoid(2 * value) - 1) * torch.sigmoid(gate)
 
 
 def log_density(mixture: Tensor, value: Tensor) -> Tensor:
@@ -139,55 +154,88 @@ def draw(mixture: Tensor, generator: torch.Generator) -> Tensor:
     return (mean.gather(-1, chosen) + scale.gather(-1, chosen) * torch.logit(u)).squeeze(-1)
 
 
-@dataclass(frozen=True)
-class Masks:
-    """Hidden runs, one a row, all (rows,) of positions in the series: run = [first, last), known part = [lo, hi).
-
-    past, future: whether the echoes, a period and a cycle before and after, are shown; (rows,) bool.
-    """
-
-    first: Tensor
-    last: Tensor
-    lo: Tensor
-    hi: Tensor
-    past: Tensor
-    future: Tensor
-
-
-def look(series: Tensor, masks: Masks, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+def look(series: Tensor, masks: Masks, network: MaskedNetwork, found: Found) -> tuple[Tensor, Tensor, Tensor]:
     """What the network sees for each mask, and what it should say.
 
     series: (rows, n), or (1, n) for one series that all masks share.
     Returns sights (rows, 2 x sights, crop), target (rows, crop) and hidden (rows, crop) bool. The crop starts `context`
-    steps before the run. Values are taken relative to the mean of what is visible in the crop, so that a
-    level that drifts slowly is no surprise; where nothing is visible, a value is 0 and its flag is 0.
+    steps before the run. What is seen is relative to the mean of what is visible in the crop, so that a level that
+    drifts slowly is no surprise; where nothing is visible, a value is 0 and its flag is 0. What is recalled is bent
+    over the run towards the steps at its edges (`bend`), and comes with the distance of its surroundings instead of a
+    flag, 3 at most. The target is what a step lies above the mean of what is recalled: a short run in a smooth series
+    is nearly told by its edges, and a network alone would take long to learn that.
     """
-    length = series.shape[1]
+    seen, recalled, values, hidden = _surroundings(series, masks, network.shape, network.recall, found)
+    seen, recalled = seen.detach(), recalled.detach()  # the gradient of a step is that of being where it is expected
+    gap = seen[:, :1] - recalled
+    recalled = recalled + bend(gap, seen[:, 1] > 0, masks, network.shape.context, network.persistence) * hidden[:, None]
+    distances = found.distances.clamp(max=3)[..., None].expand_as(recalled)
+    return torch.cat([seen, recalled, distances], 1), values - recalled.mean(1), hidden
+
+
+def _surroundings(
+    series: Tensor, masks: Masks, shape: Shape, recall: Recall, found: Found
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For each crop: what is visible and its flag (rows, 2, crop), what is recalled, not bent (rows, stretches, crop),
+    all values and which are hidden (rows, crop).
+    """
     steps = masks.first[:, None] - shape.context + torch.arange(shape.crop)  # (rows, crop) positions in the series
     row = torch.arange(len(series))[:, None] if len(series) > 1 else torch.zeros(1, 1, dtype=torch.long)
-
-    def seen(at: Tensor) -> tuple[Tensor, Tensor]:
-        run = (at >= masks.first[:, None]) & (at < masks.last[:, None])
-        visible = (at >= masks.lo[:, None]) & (at < masks.hi[:, None]) & ~run
-        return series[row, at.clamp(0, length - 1)], visible
-
-    values, visible = seen(steps)
-    centre = (values * visible).sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp(min=1)
-    sights = [(values - centre) * visible, visible]
-    for lag in shape.lags:
-        for shift, shown in ((-lag, masks.past), (lag, masks.future)):
-            echo, known = seen(steps + shift)
-            known = known & shown[:, None]
-            sights += [(echo - centre) * known, known]
     hidden = (steps >= masks.first[:, None]) & (steps < masks.last[:, None])
-    return torch.stack([sight.to(series.dtype) for sight in sights], 1), values - centre, hidden
+    visible = (steps >= masks.lo[:, None]) & (steps < masks.hi[:, None]) & ~hidden
+    values = series[row, steps.clamp(0, series.shape[1] - 1)]
+    centre = (values * visible).sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp(min=1)
+    values = values - centre
+    seen = torch.stack([values * visible, visible.to(series.dtype)], 1)
+    there = recall.read(found, shape.context, shape.crop) - centre[:, None]
+    return seen, torch.where(found.distances.isfinite()[..., None], there, 0.0), values, hidden
+
+
+def bend(gap: Tensor, visible: Tensor, masks: Masks, context: int, persistence: float) -> Tensor:
+    """The gap to be expected within each run, given that before it and that after it; 0 from a side that is unseen.
+
+    As of a process whose neighbours correlate by `persistence` r (the bridge of Ornstein and Uhlenbeck): t steps from
+    one edge and u from the other, (r^t - r^(t + 2u)) / (1 - r^(2t + 2u)) of the former's, and the same the other way.
+    Near r = 1 that is a straight line; near 0 the edges tell nothing. gap (rows, stretches, crop); visible (rows,
+    crop). Returns (rows, stretches, crop), of use within the run.
+    """
+    crop, width = gap.shape[2], (masks.last - masks.first)[:, None]
+    t = (
+        (torch.arange(crop) - context + 1).clamp(min=1).double().expand(len(gap), -1)
+    )  # (rows, crop) from the step before
+    u = (width + 1 - t).clamp(min=1)
+    left = visible[:, context - 1 : context]
+    end = (context + width).clamp(max=crop - 1)
+    right = visible.gather(1, end) & (context + width < crop)
+    r = min(persistence, 0.9999)
+    whole = 1 - r ** (2 * t + 2 * u)
+    from_left = torch.where(right, (r**t - r ** (t + 2 * u)) / whole, r**t) * left
+    from_right = torch.where(left, (r**u - r ** (u + 2 * t)) / whole, r**u) * right
+    before, after = gap[..., context - 1 : context], gap.gather(2, end[:, None].expand(-1, gap.shape[1], 1))
+    return before * from_left[:, None].to(gap.dtype) + after * from_right[:, None].to(gap.dtype)
+
+
+def persistence(steps: Tensor, shape: Shape, recall: Recall) -> float:
+    """How much of the gap between a series and what is recalled of its like is still there a step on; 0 to 1.
+
+    Its correlation with the next step's, around random runs of the training part `steps` (n,).
+    """
+    masks = training_masks(len(steps), shape, 4 * _BATCH, torch.Generator().manual_seed(0))
+    found = recall.nearest(steps[None], masks, own=True)
+    seen, recalled, _, _ = _surroundings(steps[None], masks, shape, recall, found)
+    both = seen[:, 1:, 1:] * seen[:, 1:, :-1] * found.distances.isfinite()[..., None]  # (rows, stretches, crop - 1)
+    gap = seen[:, :1] - recalled
+    here, there = gap[..., :-1], gap[..., 1:]
+    squares = (both * (here.square() + there.square())).sum() / 2
+    return max(0.0, float((both * here * there).sum() / squares.clamp(min=1e-12)))
 
 
 def training_masks(length: int, shape: Shape, rows: int, generator: torch.Generator) -> Masks:
-    """Random runs in a series of `length` steps: mostly with both sides visible, some with one side only.
+    """Random runs in a series of `length` steps: mostly with both sides visible, some with one side or a part of one.
 
     Widths are 1 .. window, short ones more often (every draw ends with them). One in seven has nothing after
-    it and may be longer, as at the end of a series or at the start of a long gap; one in ten has nothing before.
+    it and may be longer, as at the end of a series or at the start of a long gap; one in ten has nothing before. Of
+    the others a fifth see less than `context` steps before or after, as near the ends of a series.
     """
     u, place, kind, side = torch.rand(4, rows, generator=generator)
     open_end, open_start = kind < 0.15, kind > 0.9
@@ -195,19 +243,18 @@ def training_masks(length: int, shape: Shape, rows: int, generator: torch.Genera
     width = (1 + (u**2 * widest).long()).clamp(max=length)
     first = (place * (length - width + 1)).long()
     last = first + width
-    return Masks(
-        first,
-        last,
-        torch.where(open_start, first, 0),
-        torch.where(open_end, last, length),
-        side < 0.65,
-        (side < 0.4) | (side > 0.75),
-    )
+    before, after = (10 * side * shape.context).long(), (10 * (1 - side) * shape.context).long()
+    lo = torch.where(open_start, first, torch.where(side < 0.1, first - before, 0))
+    hi = torch.where(open_end, last, torch.where(side > 0.9, last + after, length))
+    return Masks(first, last, lo.clamp(min=0), hi.clamp(max=length))
 
 
-def loss(network: MaskedNetwork, series: Tensor, masks: Masks, noise: Tensor | None = None) -> Tensor:
-    """Mean -log p a hidden step, each mask of equal weight. series: (1, n)."""
-    sights, target, hidden = look(series, masks, network.shape)
+def loss(
+    network: MaskedNetwork, series: Tensor, masks: Masks, noise: Tensor | None = None, own: bool = False
+) -> Tensor:
+    """Mean -log p a hidden step, each mask of equal weight. series: (1, n); own: it is the training part."""
+    found = network.recall.nearest(series, masks, own)
+    sights, target, hidden = look(series, masks, network, found)
     if noise is not None:
         sights = sights + noise * sights.ne(0)
     device = network.head.weight.device
@@ -235,8 +282,8 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):  # leave the caller's random state alone
         torch.manual_seed(seed)
-        network = MaskedNetwork(shape).to(device)
         series = torch.as_tensor(values, dtype=torch.float32)[None]
+        network = MaskedNetwork(shape, series[0]).to(device)
         check = torch.as_tensor(held_out, dtype=torch.float32)[None]
         check_masks = training_masks(check.shape[1], shape, 4 * _BATCH, torch.Generator().manual_seed(seed + 1))
         optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
@@ -250,7 +297,7 @@ def train(
                 masks = training_masks(series.shape[1], shape, _BATCH, generator)
                 # a little noise on what is visible: when sampling, its own steps are visible too, and they are noisy
                 noise = 0.05 * torch.randn(_BATCH, 1, shape.crop, generator=generator)
-                value = loss(network, series, masks, noise)
+                value = loss(network, series, masks, noise, own=True)
                 optimiser.zero_grad()
                 value.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -268,49 +315,31 @@ def train(
     return network.eval(), history
 
 
-def surprises(network: MaskedNetwork, series: Tensor, starts: Tensor, width: int) -> Tensor:
-    """Mean -log p a step, in nats, of each window [start, start + width) of a series given only what is around it.
+def surprises(network: MaskedNetwork, series: Tensor, masks: Masks, width: int) -> Tensor:
+    """How surprising each step of some hidden runs of at most `width` steps is, given the rest; (rows, width), nats.
 
-    Two views of each are taken, one with the echoes of the past only and one with those of the future only, and the
-    less surprised one counts: else the weeks before and after an anomaly would be flagged for being unlike it.
-    series: (1, n); gradients flow back to it. starts: (windows,) may reach over either end of the series; only the
-    steps inside count. Returns (windows,).
+    -log(p(x) + STRAY), with every component of the mixture blurred by NOISE: a sample that is a little off where the
+    model is very sure is no event, and one stray sample counts for less than a long stretch that is off. Where a run
+    is shorter, the rest is 0. series: (1, n); gradients flow back to it, but to each step only as one of a run, not as
+    surroundings, and as if there were no STRAY: they point to where the step is expected, from afar too.
     """
-    length = series.shape[1]
-    means = []
-    run = (network.shape.context, network.shape.context + width)  # where a crop has the window
-    for chunk in starts.split(_CROPS_AT_ONCE):
-        first, last = chunk.clamp(min=0), (chunk + width).clamp(max=length)
-        lo, hi, yes = torch.zeros_like(first), torch.full_like(first, length), torch.ones_like(first, dtype=torch.bool)
-        views = []
-        for past in (yes, ~yes):
-            sights, target, hidden = look(series, Masks(first, last, lo, hi, past, ~past), network.shape)
-            target, hidden = target[:, slice(*run)], hidden[:, slice(*run)]
-            density = log_density(network(sights.to(network.head.weight.device), *run).cpu(), target)
-            views.append(-(density * hidden).sum(1) / hidden.sum(1).clamp(min=1))
-        means.append(torch.minimum(*views))
-    return torch.cat(means)
+    run = (network.shape.context, network.shape.context + width)  # where a crop has the runs
+    parts = []
+    for first, last, lo, hi in zip(*(each.split(_CROPS_AT_ONCE) for each in masks), strict=True):
+        part = Masks(first, last, lo, hi)
+        sights, target, hidden = look(series, part, network, network.recall.nearest(series, part))
+        with torch.no_grad():
+            mixture = network(sights.to(network.head.weight.device), *run).cpu()
+        plain = -log_density(blurred(mixture, NOISE), target[:, slice(*run)])
+        bounded = -torch.log(torch.exp(-plain) + STRAY)
+        parts.append((plain + (bounded - plain).detach()) * hidden[:, slice(*run)])
+    return torch.cat(parts)
 
 
-def latest(network: MaskedNetwork, series: Tensor, ends: Tensor, widths: Sequence[int]) -> Tensor:
-    """`surprises` of the windows [end - width, end) where nothing from `end` on is known yet; (ends, widths).
-
-    The less surprised of two views counts again: with the echoes of the past, and with none. All in one pass: a pass
-    over few crops takes its time mostly for being started.
-    """
-    found = []
-    run = (network.shape.context, network.shape.context + max(widths))  # where a crop has the windows
-    for chunk in ends.split(_CROPS_AT_ONCE // 4):
-        last = chunk[:, None].expand(-1, len(widths)).reshape(1, -1).expand(2, -1).reshape(-1)  # (views ends widths,)
-        first = (last - torch.tensor(widths).repeat(len(last) // len(widths))).clamp(min=0)
-        past = torch.arange(2).repeat_interleave(len(last) // 2) == 0
-        masks = Masks(first, last, torch.zeros_like(last), last, past, torch.zeros_like(past))
-        sights, target, hidden = look(series, masks, network.shape)
-        target, hidden = target[:, slice(*run)], hidden[:, slice(*run)]
-        density = log_density(network(sights.to(network.head.weight.device), *run).cpu(), target)
-        means = -(density * hidden).sum(1) / hidden.sum(1).clamp(min=1)
-        found.append(means.view(2, len(chunk), len(widths)).amin(0))
-    return torch.cat(found)
+def blurred(mixture: Tensor, noise: float) -> Tensor:
+    """Mixtures (..., components, 3) with sqrt(s^2 + noise^2) for each scale s: variances add, shapes nearly do."""
+    logit, mean, log_scale = mixture.unbind(-1)
+    return torch.stack([logit, mean, 0.5 * torch.log(torch.exp(2 * log_scale) + noise**2)], -1)
 
 
 @devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine
@@ -329,26 +358,32 @@ def sample(
     shape, length = network.shape, len(values)
     paths = torch.as_tensor(values, dtype=torch.float32).repeat(count, 1)
     paths[:, first:last] = 0.0
-    for step in range(first, last):
-        # with more still to draw than one run holds, hide everything to the end of the crop
-        far = last - step > shape.window
-        end = min(last, step + shape.window + shape.context)
-        _draw_step(network, paths, step, end, end if far else length, generator)
     piece = max(1, shape.window // 4)
+
+    def draw_piece(begin: int, end: int, most: int) -> None:
+        """Draw [begin, end) of each path, while [begin, most) is hidden; what is recalled is looked up at the start."""
+        found = None
+        for step in range(begin, end):
+            # with more still to draw than one run holds, hide everything to the end of the crop
+            far = most - step > shape.window
+            hidden_to = min(most, step + shape.window + shape.context)
+            masks = Masks.of(count, step, hidden_to, 0, hidden_to if far else length)
+            found = network.recall.nearest(paths, masks) if found is None else found.after(1)
+            _draw_step(network, paths, masks, found, generator)
+
+    for begin in range(first, last, piece):
+        draw_piece(begin, min(last, begin + piece), last)
     for sweep in range(sweeps):
         for begin in range(first - sweep * piece // max(1, sweeps), last, piece):  # pieces that lie elsewhere each time
-            for step in range(max(first, begin), min(last, begin + piece)):
-                _draw_step(network, paths, step, min(last, begin + piece), length, generator)
+            draw_piece(max(first, begin), min(last, begin + piece), min(last, begin + piece))
     return paths[:, first:last].numpy()
 
 
-def _draw_step(network: MaskedNetwork, paths: Tensor, step: int, end: int, hi: int, generator: torch.Generator) -> None:
-    """Draw one step of each path (count, n), in place; [step, end) is hidden, and all from `hi` on is out of sight."""
-    count = len(paths)
-    begin, last, most = (torch.full((count,), place) for place in (step, end, hi))
+def _draw_step(network: MaskedNetwork, paths: Tensor, masks: Masks, found: Found, generator: torch.Generator) -> None:
+    """Draw the first hidden step of each path (count, n), in place."""
+    step, context = int(masks.first[0]), network.shape.context
     paths[:, step] = 0.0
-    shown = torch.ones(count, dtype=torch.bool)
-    sights, values_seen, _ = look(paths, Masks(begin, last, torch.zeros_like(begin), most, shown, shown), network.shape)
-    mixture = network.at(sights.to(network.head.weight.device), network.shape.context).cpu()
+    sights, values_seen, _ = look(paths, masks, network, found)
+    mixture = network.at(sights.to(network.head.weight.device), context).cpu()
     # `values_seen` is relative to the crop's centre, and the step itself holds 0: its negative is the centre
-    paths[:, step] = draw(mixture, generator) - values_seen[:, network.shape.context]
+    paths[:, step] = draw(mixture, generator) - values_seen[:, context]

@@ -13,6 +13,7 @@ LEARNED = (
     "factor_",
     "window_",
     "widths_",
+    "normal_",
     "mean_",
     "scale_",
     "threshold_",
@@ -34,6 +35,8 @@ def save(folder: Path, detector: MaskedDetector) -> None:
 
 def load(folder: Path, device: str = "auto") -> MaskedDetector:
     """The detector as it was when saved. Raises InputError if there is none, or if it is damaged."""
+    import torch
+
     from forecasting.anomaly.masked import MaskedNetwork, Shape
     from lab.device import choose
 
@@ -47,8 +50,9 @@ def load(folder: Path, device: str = "auto") -> MaskedDetector:
     detector = MaskedDetector(**state["params"], device=device)
     for name, value in state["learned"].items():
         setattr(detector, name, value)
-    shape = state["shape"]
-    network = MaskedNetwork(Shape(shape["window"], shape["context"], tuple(shape["lags"])))
+    shape = state["shape"] | {"reaches": tuple(state["shape"]["reaches"])}
+    steps = torch.as_tensor(detector.train_[: detector._cut()], dtype=torch.float32)
+    network = MaskedNetwork(Shape(**shape), steps)
     network.load_state_dict(state["network"])
     detector.network_, detector.history_ = network.to(choose(device)).eval(), []
     detector._is_fitted = True

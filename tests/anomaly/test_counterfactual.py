@@ -61,7 +61,7 @@ def test_peaks_are_those_of_the_whole_series_scored(detector, series):
 def test_native_resolution_joins_without_a_jump():
     smooth = waves(2000, period=400)
     smooth += 4 * np.exp(-(((np.arange(2000) % 400) - 200.0) ** 2) / 200)  # a spike a period
-    detector = MaskedDetector(period=400, max_epochs=2, device="cpu").fit(smooth[:1600])
+    detector = MaskedDetector(period=400, max_epochs=4, device="cpu").fit(smooth[:1600])
     assert detector.factor_ == 6
     ordinary = np.abs(np.diff(smooth)).max()
     for start, end in ((1503, 1760), (1201, 1205), (4, 300)):

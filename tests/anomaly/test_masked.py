@@ -7,13 +7,9 @@ from scipy import integrate, stats
 from forecasting.anomaly import masked
 from lab import device
 
-SHAPE = masked.Shape(window=6, context=8, lags=(4, 10))
-
-
-def masks(first: int, last: int, length: int, past: bool = True, future: bool = True) -> masked.Masks:
-    return masked.Masks(
-        *(torch.tensor([v]) for v in (first, last, 0, length)), torch.tensor([past]), torch.tensor([future])
-    )
+SHAPE = masked.Shape(window=6, context=8, reaches=(5, 8), stretches=2)
+CHANNELS = 10  # value and flag of the crop, value and distance of four stretches
+STEPS = torch.randn(60, generator=torch.Generator().manual_seed(1))
 
 
 def test_density_is_scipys_mixture_of_logistics():
@@ -39,35 +35,93 @@ def test_draws_follow_the_mixture():
 
 
 def test_nothing_hidden_is_seen():
+    network, inside = masked.MaskedNetwork(SHAPE, STEPS), masked.Masks.of(1, 30, 36, 0, 60)
     series = torch.randn(1, 60, generator=torch.Generator().manual_seed(0))
     other = series.clone()
     other[0, 30:36] += 5
-    for past, future in ((True, True), (True, False), (False, True)):
-        seen, target, hidden = masked.look(series, masks(30, 36, 60, past, future), SHAPE)
-        seen_other, target_other, _ = masked.look(other, masks(30, 36, 60, past, future), SHAPE)
-        assert torch.equal(seen, seen_other)
-        assert not torch.equal(target[hidden], target_other[hidden])
+    seen, target, hidden = look(network, series, inside)
+    seen_other, target_other, _ = look(network, other, inside)
+    assert torch.equal(seen, seen_other)
+    assert not torch.equal(target[hidden], target_other[hidden])
     assert hidden.sum() == 6
 
 
-def test_echoes_are_those_of_the_lag_and_can_be_left_out():
-    series = torch.arange(60.0)[None]
-    sights, _, _ = masked.look(series, masks(30, 36, 60), SHAPE)
-    at = torch.arange(22, 44)
-    centre = series[0, at[(at < 30) | (at >= 36)]].mean()
-    # channels: value, flag, then for lag 4 the past's and the future's value and flag
-    assert torch.allclose(sights[0, 2, 10], series[0, 22 + 10 - 4] - centre)
-    assert torch.allclose(sights[0, 4, 10], series[0, 22 + 10 + 4] - centre)
-    without, _, _ = masked.look(series, masks(30, 36, 60, past=False), SHAPE)
-    assert without[0, [2, 3, 6, 7]].abs().sum() == 0
-    assert without[0, [4, 5, 8, 9]].abs().sum() > 0
+def look(network, series, masks, own=False):
+    return masked.look(series, masks, network, network.recall.nearest(series, masks, own))
+
+
+def test_in_the_training_part_nothing_hidden_is_recalled():
+    network, inside = masked.MaskedNetwork(SHAPE, STEPS), masked.Masks.of(1, 30, 36, 0, 60)
+    hidden = STEPS[30:36]
+    own, _, _ = look(network, STEPS[None], inside, own=True)
+    at = slice(SHAPE.context, SHAPE.context + 6)
+    assert not any(torch.allclose(own[0, channel, at].diff(), hidden.diff(), atol=1e-4) for channel in range(2, 6))
+    found, _, _ = look(network, STEPS[None], inside)  # unless one forgets to say that it is the training part
+    assert any(torch.allclose(found[0, channel, at].diff(), hidden.diff(), atol=1e-4) for channel in range(2, 6))
+
+
+def test_what_is_recalled_lies_at_the_level_of_the_run():
+    network = masked.MaskedNetwork(SHAPE, STEPS)
+    series, inside = STEPS[None] + 7, masked.Masks.of(1, 30, 36, 0, 60)
+    sights, target, hidden = look(network, series, inside)
+    around = torch.cat([series[0, 22:30], series[0, 36:44]])
+    assert torch.allclose(sights[0, 2], series[0, 22:44] - around.mean(), atol=1e-4)  # the same stretch, 7 lower
+    assert sights[0, 2 + 4, 0] < 1e-3 < sights[0, 2 + 5, 0]  # distances follow
+    above = series[0, 30:36] - around.mean() - sights[0, 2:6, 8:14].mean(0)
+    assert torch.allclose(target[hidden], above, atol=1e-4)
+
+
+def test_what_is_recalled_is_bent_to_meet_the_edges_of_the_run():
+    series, flat = torch.arange(60.0)[None], masked.MaskedNetwork(SHAPE, torch.zeros(60))
+    flat.persistence = 1.0
+    runs = masked.Masks(*(torch.tensor(each) for each in ([30, 0, 54, 30], [34, 3, 60, 40], [0] * 4, [60, 60, 60, 40])))
+    _, target, hidden = look(flat, series, runs)
+    assert torch.allclose(target[0][hidden[0]], torch.zeros(4), atol=5e-3)  # from 29 to 34 in a straight line
+    assert torch.allclose(target[1][hidden[1]], torch.tensor([-3.0, -2, -1]), atol=5e-3)  # nothing before: as after
+    assert torch.allclose(target[2][hidden[2]], torch.arange(1.0, 7), atol=5e-3)  # the end: as before
+    assert torch.allclose(target[3][hidden[3]], torch.arange(1.0, 11), atol=5e-3)  # what comes after is not seen
+
+
+def test_the_bridge_is_that_of_an_autoregressive_process():
+    """Against the conditional mean of a Gaussian with covariance r^|i - j|."""
+    r, width = 0.8, 5
+    places = np.arange(width + 2)
+    covariance = r ** np.abs(places[:, None] - places)
+    weights = covariance[1:-1][:, [0, -1]] @ np.linalg.inv(covariance[np.ix_([0, -1], [0, -1])])
+    gap = torch.zeros(1, 1, 22)
+    gap[0, 0, 7], gap[0, 0, 13] = 2.0, -1.0  # the steps beside a run of 5 that begins at 8
+    visible = torch.ones(1, 22, dtype=torch.bool)
+    found = masked.bend(gap, visible, masked.Masks.of(1, 30, 35, 0, 60), 8, r)
+    assert np.allclose(found[0, 0, 8:13], weights @ [2.0, -1.0], atol=1e-5)
+    visible[0, 13:] = False
+    found = masked.bend(gap, visible, masked.Masks.of(1, 30, 35, 0, 35), 8, r)
+    assert np.allclose(found[0, 0, 8:13], 2 * r ** np.arange(1, 6), atol=1e-5)
+
+
+def test_persistence_is_the_correlation_of_neighbouring_gaps():
+    noise = torch.randn(400, generator=torch.Generator().manual_seed(2))
+    assert masked.MaskedNetwork(SHAPE, noise).persistence < 0.2
+    assert masked.MaskedNetwork(SHAPE, noise.cumsum(0)).persistence > 0.7
+
+
+def test_a_surprise_is_the_blurred_density_of_each_step_of_the_run():
+    network = masked.MaskedNetwork(SHAPE, torch.zeros(60)).eval()
+    series = torch.zeros(1, 60)  # the head starts at zero: components at -1 .. 1 around what is recalled, scale 1 / e
+    series[0, 32], series[0, 50] = 0.4, 90.0
+    runs = masked.Masks(*(torch.tensor(each) for each in ([30, 50], [33, 51], [0, 0], [60, 60])))
+    with torch.no_grad():
+        found = masked.surprises(network, series, runs, 3)
+    scale = np.hypot(np.exp(-1), 0.17)
+    density = [np.mean(stats.logistic.pdf(x, np.linspace(-1, 1, 5), scale)) for x in (0, 0, 0.4)]
+    assert np.allclose(found[0], -np.log(np.array(density) + 0.01), atol=1e-5)
+    assert np.allclose(found[1], [-np.log(0.01), 0, 0], atol=1e-5)  # a stray one; beyond the run there is nothing
 
 
 def test_a_step_or_a_run_alone_is_as_among_all():
     torch.manual_seed(0)
-    network = masked.MaskedNetwork(SHAPE).eval()
+    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
     torch.nn.init.normal_(network.head.weight)
-    sights = torch.randn(3, 10, SHAPE.crop)
+    sights = torch.randn(3, CHANNELS, SHAPE.crop)
     with torch.no_grad():
         whole = network(sights)
         for step in (0, 3, SHAPE.context, SHAPE.crop - 1):  # also where the crop ends within reach
@@ -85,9 +139,9 @@ def test_training_masks_stay_inside_the_series():
 
 def test_the_network_reaches_its_whole_context():
     torch.manual_seed(0)
-    network = masked.MaskedNetwork(SHAPE).eval()
+    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
     torch.nn.init.normal_(network.head.weight)
-    sights = torch.randn(1, 10, SHAPE.crop, requires_grad=True)
+    sights = torch.randn(1, CHANNELS, SHAPE.crop, requires_grad=True)
     middle = SHAPE.crop // 2
     network(sights)[0, middle].sum().backward()
     assert sights.grad is not None
