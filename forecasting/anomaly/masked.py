@@ -70,9 +70,8 @@ class MaskedNetwork(nn.Module):
             dilation *= 2
         self.reach = reach  # steps to either side that a step's mixture depends on
         self.mix = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in self.blocks)
-        self.dropout = nn.Dropout1d(
-            dropout
-        )  # whole channels: drawing a coin for every step would cost more than the convolutions
+        # whole channels: drawing a coin for every step would cost more than the convolutions
+        self.dropout = nn.Dropout1d(dropout)
         self.head = nn.Conv1d(channels, 3 * components, 1)
         # components start apart, or they would learn the same thing
         nn.init.zeros_(self.head.weight)
@@ -200,9 +199,7 @@ def bend(gap: Tensor, visible: Tensor, masks: Masks, context: int, persistence: 
     crop). Returns (rows, stretches, crop), of use within the run.
     """
     crop, width = gap.shape[2], (masks.last - masks.first)[:, None]
-    t = (
-        (torch.arange(crop) - context + 1).clamp(min=1).double().expand(len(gap), -1)
-    )  # (rows, crop) from the step before
+    t = (torch.arange(crop) - context + 1).clamp(min=1).double().expand(len(gap), -1)  # (rows, crop)
     u = (width + 1 - t).clamp(min=1)
     left = visible[:, context - 1 : context]
     end = (context + width).clamp(max=crop - 1)
