@@ -129,10 +129,13 @@ def recovery(case: Case, detector: MaskedDetector, result: Explanation) -> pd.Da
 
 
 def _flagged(detection: Detection, interval: tuple[int, int]) -> tuple[int, int]:
-    """All that scores above the threshold around `interval`, up to WIDEST windows; else the interval itself."""
+    """What scores more than half-way from what is usual to the threshold around `interval`, up to WIDEST windows; else
+    the interval itself. What is left out of the redrawn part, the draws would have to join on to.
+    """
     detector = detection.detector
     window = detector.window_ * detector.factor_
-    for start, end in runs(detection.scores > detector.threshold_, window // 4):
+    halfway = (float(np.median(detector.normal_scores_)) + detector.threshold_) / 2
+    for start, end in runs(detection.scores > halfway, window // 4):
         if start <= interval[0] and interval[1] <= end and end - start <= WIDEST * window:
             return max(start, detection.train_end), end
     return interval
