@@ -248,18 +248,24 @@ class ScoreDetector(BaseDetector):
         """Flagged samples as intervals [start, end) with their peak score, highest first.
 
         scores: (n,) as from transform_scores; first: positions before it are not looked at (the training part).
-        Flags closer than a quarter of a window are one anomaly. Of each, the part around the peak is reported that is
-        above half the height from the threshold to the peak: a window's score reaches beyond its cause; a quarter of a
-        window at least.
+        Flags closer than a quarter of a window are one anomaly. Of each, the part is reported in which its cause seems
+        to lie (`_extent`); a quarter of a window at least.
         """
         gap = self.factor_ * self.window_ // 4
         rows = []
         for start, end in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap):
-            top = start + int(scores[start:end].argmax())
-            core = runs(scores[start:end] > (self.threshold_ + scores[top]) / 2, gap)
-            low, high = next((a, b) for a, b in core if start + a <= top < start + b)
+            low, high = self._extent(scores, start, end, gap)
             short = max(0, gap - (high - low))  # a score tells no finer than a quarter of a window where its cause lies
-            low, high = max(first, start + low - short // 2), min(len(scores), start + high + (short + 1) // 2)
-            rows.append((low, high, float(scores[top])))
+            low, high = max(first, low - short // 2), min(len(scores), high + (short + 1) // 2)
+            rows.append((low, high, float(scores[start:end].max())))
         table = pd.DataFrame(rows, columns=["start", "end", "peak"])
-        return table.sort_values("peak", ascending=False, kind="stable", ignore_index=True)
+        table = table.sort_values("peak", ascending=False, kind="stable").drop_duplicates(["start", "end"])
+        return table.reset_index(drop=True)
+
+    def _extent(self, scores: np.ndarray, start: int, end: int, gap: int) -> tuple[int, int]:
+        """The part of the flagged run [start, end) around its peak that is above half the height from the threshold to
+        the peak: a window's score reaches beyond its cause.
+        """
+        top = start + int(scores[start:end].argmax())
+        core = runs(scores[start:end] > (self.threshold_ + scores[top]) / 2, gap)
+        return next((start + low, start + high) for low, high in core if start + low <= top < start + high)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["MaskedDetector", "blocks", "runs", "tail_quantile"]
 
 
+WIDEST = 4  # windows: what is flagged without end is not one anomaly
 LEAST = 0.05  # nats: a spread of the normal surprise is taken to be this much wider than it is
 
 
@@ -224,6 +225,18 @@ class MaskedDetector(ScoreDetector):
 
     def _score(self, steps: np.ndarray) -> np.ndarray:
         return self._score_steps(steps)
+
+    def _extent(self, scores: np.ndarray, start: int, end: int, gap: int) -> tuple[int, int]:
+        """Out to where the score is half-way back from the threshold to what is usual.
+
+        What is above the threshold is but the middle: a score is a mean over a quarter of a window. And what is left
+        out of a redrawn part, the draws would have to join on to.
+        """
+        halfway = (float(np.median(self.normal_scores_)) + self.threshold_) / 2
+        low, high = next((low, high) for low, high in runs(scores > halfway, gap) if low <= start < high)
+        if high - low > WIDEST * self.window_ * self.factor_:
+            return super()._extent(scores, start, end, gap)
+        return low, high
 
     def _memory(self) -> int:
         shape = self.network_.shape

@@ -12,12 +12,8 @@ from forecasting.anomaly.bench import Detection, axis, time_name
 from forecasting.anomaly.counterfactual import Explanation
 from forecasting.anomaly.datasets import Case
 from forecasting.anomaly.detectors import MaskedDetector
-from forecasting.anomaly.metrics import runs
 from lab import plots
 from lab.run import Run
-
-FEW = 0.5  # of the draws: where fewer score below the threshold, more than the interval is strange
-WIDEST = 4  # windows: what is flagged without end is not redrawn as a whole
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,7 @@ def explain(
     """Redraw `interval`, or the `top` strongest that were found, and write fans, tables, sentences and the page.
 
     Where nothing was found, the window with the highest score is explained, and the title says that it is below the
-    threshold. A found interval whose draws mostly stay above the threshold is widened to all that is flagged around it.
-    The strongest comes first; its figures go to `detection.metrics`.
+    threshold. The strongest comes first; its figures go to `detection.metrics`.
     """
     from forecasting.anomaly import explain_page
 
@@ -52,8 +47,6 @@ def explain(
     explained = []
     for number, each in enumerate(intervals, start=1):
         result = counterfactual.explain(detection.detector, case.series, each, samples, random_state)
-        if interval is None and result.accepted < FEW and (wide := _flagged(detection, each)) != each:
-            result = counterfactual.explain(detection.detector, case.series, wide, samples, random_state)
         explained.append(_write(case, run, detection, result, number))
     run.table("counterfactuals", pd.concat([_paths(case, each.result, i + 1) for i, each in enumerate(explained)]))
     tables = [each.recovery.assign(anomaly=i + 1) for i, each in enumerate(explained) if len(each.recovery)]
@@ -126,19 +119,6 @@ def recovery(case: Case, detector: MaskedDetector, result: Explanation) -> pd.Da
         guesses["last cycle"] = plain.last_season(values, start, end, detector.cycle_)
     errors = [measures.rmse(guess, case.clean[start:end]) for guess in guesses.values()]
     return pd.DataFrame({"method": list(guesses), "rmse": errors})
-
-
-def _flagged(detection: Detection, interval: tuple[int, int]) -> tuple[int, int]:
-    """What scores more than half-way from what is usual to the threshold around `interval`, up to WIDEST windows; else
-    the interval itself. What is left out of the redrawn part, the draws would have to join on to.
-    """
-    detector = detection.detector
-    window = detector.window_ * detector.factor_
-    halfway = (float(np.median(detector.normal_scores_)) + detector.threshold_) / 2
-    for start, end in runs(detection.scores > halfway, window // 4):
-        if start <= interval[0] and interval[1] <= end and end - start <= WIDEST * window:
-            return max(start, detection.train_end), end
-    return interval
 
 
 def _highest_window(detection: Detection) -> tuple[int, int]:
