@@ -53,9 +53,8 @@ def detect(case: Case, run: Run, detector: ScoreDetector, train_end: float | Non
     """Fit `detector` on the part before `train_end`, score the whole series and list what is anomalous after it.
 
     Writes anomalies.csv, the figure anomaly/scores, scalars and text, and what the detector itself has to show
-    (`insight`); with labels also a precision-recall curve over
-    the samples after `train_end` (no point adjustment) and `anomaly/hit`: 1 if the strongest interval overlaps a
-    labelled one widened by a quarter of a window, the narrower of the two widths that are scored.
+    (`insight`); with labels also a precision-recall curve over the samples after `train_end` (no point adjustment) and
+    `anomaly/hit`: 1 if the strongest interval overlaps a labelled one widened by a quarter of a window.
     """
     values, cut = case.series.to_numpy(float), split(case, train_end)
     began = time.monotonic()

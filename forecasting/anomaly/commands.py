@@ -65,11 +65,12 @@ class _Anomaly(Command):
     def _detector(self) -> Any:
         from forecasting.anomaly.detectors import MaskedDetector
 
+        epochs = {} if self.epochs is None else {"max_epochs": self.epochs}
         return MaskedDetector(
             self.period,
             self.window,
             self.quantile,
-            max_epochs=15 if self.epochs is None else self.epochs,
+            **epochs,
             random_state=self.seed,
             device=self.device,
             progress=not self.json,

@@ -37,8 +37,8 @@ class MaskedDetector(ScoreDetector):
     window : int, optional (default=None)
         Samples in a window; None takes one period.
     quantile : float (default=0.9999)
-        The threshold is this quantile of the normal scores: at 0.9999 one normal sample in 10,000 is flagged, to
-        the extent that the held-out part of the training data is like the rest.
+        The threshold is this quantile of the normal scores, but never less than 2 normal spreads: at 0.9999 one normal
+        sample in 10,000 is flagged, to the extent that the held-out part of the training data is like the rest.
     contamination : float, optional (default=None)
         See forecasting.anomaly.base.ScoreDetector.
     max_epochs : int (default=15)

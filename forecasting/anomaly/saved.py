@@ -1,6 +1,6 @@
 """A fitted masked detector on disk, as safetensors and JSON: nothing that runs when it is read."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from forecasting.anomaly.detectors import MaskedDetector
@@ -34,7 +34,7 @@ def save(folder: Path, detector: MaskedDetector) -> None:
 
 
 def load(folder: Path, device: str = "auto") -> MaskedDetector:
-    """The detector as it was when saved. Raises InputError if there is none, or if it is damaged."""
+    """The detector as it was when saved. Raises InputError if there is none, or a damaged or older one."""
     import torch
 
     from forecasting.anomaly.masked import MaskedNetwork, Shape
@@ -47,6 +47,8 @@ def load(folder: Path, device: str = "auto") -> MaskedDetector:
         state = checkpoint.load(newest)
     except checkpoint.CorruptCheckpoint as error:
         raise InputError(f"the saved detector is damaged: {error}; run lab detect again") from error
+    if set(state["learned"]) != set(LEARNED) or set(state["shape"]) != {field.name for field in fields(Shape)}:
+        raise InputError(f"{folder} holds a detector that another version of the lab saved; run lab detect again")
     detector = MaskedDetector(**state["params"], device=device)
     for name, value in state["learned"].items():
         setattr(detector, name, value)

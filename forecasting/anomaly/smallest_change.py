@@ -3,7 +3,9 @@
 min over c of |c|_1 + lambda * excess(x + c), as Wachter, Mittelstadt and Russell (2017), equations 1 to 4, put it for
 classifiers; the excess is what the score has above the threshold, summed over the interval. Adam on the excess, and a
 soft threshold for |c|_1 (a proximal step), so that what need not change stays as it is. lambda follows the result: up
-while the score is above the threshold, down once it is below, which keeps the search at the border.
+while the score is above the threshold, down once it is below, which keeps the search at the border. The gradient of a
+step takes all others as they are (`masked.surprises`): it points to where the step is expected now, and follows as they
+move; through the surroundings it would also pull what is expected towards the anomaly.
 """
 
 from typing import TYPE_CHECKING

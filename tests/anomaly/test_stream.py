@@ -78,11 +78,15 @@ def test_a_stream_goes_on_where_it_was_saved(detector, series, tmp_path):
     assert np.array_equal(two.update(series[637:700]), one.update(series[637:700]))
 
 
-def test_a_saved_detector_scores_as_before(detector, series, tmp_path):
+def test_a_saved_detector_scores_as_before(detector, series, tmp_path, monkeypatch):
     saved.save(tmp_path, detector)
     again = saved.load(tmp_path, "cpu")
     assert again.get_params() == detector.get_params()
     assert np.array_equal(again.transform_scores(series), detector.transform_scores(series))
+    with monkeypatch.context() as older:
+        older.setattr(saved, "LEARNED", saved.LEARNED[:-1])
+        with pytest.raises(InputError, match="another version"):
+            saved.load(tmp_path)
     (damaged,) = tmp_path.glob("step-*/*.safetensors")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(InputError, match="damaged"):
