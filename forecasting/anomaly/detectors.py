@@ -25,9 +25,9 @@ class MaskedDetector(ScoreDetector):
     `fit` takes a series without anomalies (or hardly any), learns p(run of steps | surroundings) on its first 80 % and
     sets the threshold on the rest. To score, runs of two widths are hidden, each in turn: 3 steps, which tells what is
     off beside its neighbours, and a window, which tells what is off as a whole. Each gives every step a surprise, its
-    -log p in nats (`masked.surprises`), averaged over a quarter of a window; in units of what is normal for that width
-    (its median and spread on the held-out 20 %), the greater is the score. Scores need surroundings: give `predict` the
-    whole series rather than the part after training.
+    -log p in nats (`masked.surprises`), averaged over half a window or a whole one, nearer steps counting for more; in
+    units of what is normal for that width (its median and spread on the held-out 20 %), the greater is the score.
+    Scores need surroundings: give `predict` the whole series rather than the part after training.
 
     Parameters
     ----------
@@ -158,22 +158,27 @@ class MaskedDetector(ScoreDetector):
 
     def _width_scores(self, series: "Tensor", first: int, last: int) -> "list[Tensor]":
         """The scores of the steps [first, last) by each width."""
-        return [
-            (self._smooth(series, first, last, width, usual) - usual) / spread
-            for width, (usual, spread) in zip(self.widths_, self.normal_, strict=True)
-        ]
+        normal = zip(self.widths_, self.normal_, strict=True)
+        return self._in_spreads([self._smooth(series, first, last, width, usual) for width, (usual, _) in normal])
 
-    def _smooth(self, series: "Tensor", first: int, last: int, width: int, usual: float) -> "Tensor":
-        """The mean surprise over a quarter of a window around each of the steps [first, last), runs of `width` hidden.
+    def _in_spreads(self, smooth: "list[Tensor]") -> "list[Tensor]":
+        return [(each - usual) / spread for each, (usual, spread) in zip(smooth, self.normal_, strict=True)]
 
-        Where that reaches over an end of the series, the steps that are missing count as `usual` ones.
+    def _smooth(self, series: "Tensor", first: int, last: int, width: int, usual: float | None = None) -> "Tensor":
+        """The mean surprise around each of the steps [first, last), runs of `width` hidden; weights are a triangle.
+
+        It is half a window wide for short runs and a window for those of a window, which tell no better where it is.
+        Where it reaches over an end of the series, the steps that are missing count as `usual` ones; None takes the
+        median of those that are there.
         """
         from torch.nn import functional
 
-        length, wide = series.shape[1], max(1, self.window_ // 4)
-        low, high = first - wide // 2, last + wide - 1 - wide // 2  # the steps that count
+        half = max(1, self.window_ // (4 if width <= 3 else 2))  # twice the mean over so many is a triangle
+        low, high, length = first - (half - 1), last + (half - 1), series.shape[1]  # the steps that count
         known = self._surprises(series, max(0, low), min(high, length), width)
-        return functional.pad(known, (max(0, -low), max(0, high - length)), value=usual).unfold(0, wide, 1).mean(1)
+        missing = float(known.median()) if usual is None else usual
+        all_of_them = functional.pad(known, (max(0, -low), max(0, high - length)), value=missing)
+        return all_of_them.unfold(0, half, 1).mean(1).unfold(0, half, 1).mean(1)
 
     def _surprises(self, series: "Tensor", first: int, last: int, width: int) -> "Tensor":
         """The surprise of each of the steps [first, last) when runs of `width` steps are hidden.
@@ -218,10 +223,9 @@ class MaskedDetector(ScoreDetector):
 
         series, end = torch.as_tensor(self.train_, dtype=torch.float32)[None], len(self.train_)
         with threads(1), torch.no_grad():
-            usual = [float(self._surprises(series, cut, end, width).median()) for width in self.widths_]
-            smooth = [self._smooth(series, cut, end, *each) for each in zip(self.widths_, usual, strict=True)]
+            smooth = [self._smooth(series, cut, end, width) for width in self.widths_]
         self.normal_ = [(float(each.median()), float(each.std(correction=0)) + LEAST) for each in smooth]
-        return self._score_steps(self.train_, cut)
+        return torch.stack(self._in_spreads(smooth)).amax(0).numpy()
 
     def _score(self, steps: np.ndarray) -> np.ndarray:
         return self._score_steps(steps)
@@ -229,8 +233,8 @@ class MaskedDetector(ScoreDetector):
     def _extent(self, scores: np.ndarray, start: int, end: int, gap: int) -> tuple[int, int]:
         """Out to where the score is half-way back from the threshold to what is usual.
 
-        What is above the threshold is but the middle: a score is a mean over a quarter of a window. And what is left
-        out of a redrawn part, the draws would have to join on to.
+        What is above the threshold is but the middle: a score is a mean over half a window. And what is left out of a
+        redrawn part, the draws would have to join on to.
         """
         halfway = (float(np.median(self.normal_scores_)) + self.threshold_) / 2
         low, high = next((low, high) for low, high in runs(scores > halfway, gap) if low <= start < high)

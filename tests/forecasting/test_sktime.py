@@ -74,13 +74,18 @@ def test_grid_search_finds_the_season():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("forecaster", [RidgeForecaster(lookback=24), CNNForecaster(**QUICK)], ids=name)
-def test_evaluate_in_other_processes_gives_the_same_numbers(forecaster):
+@pytest.mark.parametrize(
+    "backend", [{"backend": "loky", "backend_params": {"n_jobs": 2}}, {"backend": "ray"}], ids=lambda b: b["backend"]
+)
+def test_evaluate_in_other_processes_gives_the_same_numbers(forecaster, backend):
+    if backend["backend"] == "ray":
+        pytest.importorskip("ray", reason="ray is not installed (pip install 'rl-timeseries-lab[cluster]')")
     series = load("airline")
     cv = ExpandingWindowSplitter(initial_window=120, fh=STEPS, step_length=6)
     scoring = [MeanAbsoluteError(), PinballLoss()]
     options = {"forecaster": forecaster, "cv": cv, "y": series, "scoring": scoring}
     here = evaluate(**options)
-    there = evaluate(**options, backend="loky", backend_params={"n_jobs": 2})
+    there = evaluate(**options, **backend)
     columns = ["test_MeanAbsoluteError", "test_PinballLoss"]
     assert len(here) == 3
     pd.testing.assert_frame_equal(here[columns], there[columns], check_exact=True)
