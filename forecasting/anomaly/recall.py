@@ -61,7 +61,8 @@ class Recall:
         padded = torch.cat([values[:1].expand(self.pad), values, values[-1:].expand(self.pad + longest)])
         self.padded = padded
         self.size = next_fast_len(len(padded), real=True)  # what wraps around is never read
-        self.spectra = torch.fft.rfft(torch.stack([padded, padded**2]), self.size)
+        self.spectrum = torch.fft.rfft(padded, self.size)
+        self.sums = torch.stack([padded, padded**2]).double().cumsum(1)  # up to each step, and with it
 
     @torch.no_grad()
     def nearest(self, series: Tensor, masks: Masks, own: bool = False) -> Found:
@@ -71,24 +72,28 @@ class Recall:
 
     def _nearest(self, series: Tensor, masks: Masks, own: bool, reach: int) -> Found:
         first, last, lo, hi = masks
+        width = last - first
+        before = torch.minimum(first - lo, torch.full_like(first, reach))  # steps that are compared on this side
+        after = torch.minimum(hi - last, (self.longest + reach - width).clamp(0, reach))
         steps = first[:, None] - reach + torch.arange(self.longest + 2 * reach)  # (rows, steps)
         row = torch.arange(len(series))[:, None] if len(series) > 1 else torch.zeros(1, 1, dtype=torch.long)
-        seen = (steps >= lo[:, None]) & (steps < torch.minimum(hi, last + reach)[:, None])
-        weight = (seen & ((steps < first[:, None]) | (steps >= last[:, None]))).float()
+        left = (steps >= (first - before)[:, None]) & (steps < first[:, None])
+        right = (steps >= last[:, None]) & (steps < (last + after)[:, None])
+        weight = (left | right).float()
         count = weight.sum(1, keepdim=True).clamp(min=1)
         values = series[row, steps.clamp(0, series.shape[1] - 1)]
         level = (values * weight).sum(1, keepdim=True) / count
         values = (values - level) * weight
-        # the sum over what is seen of (value - level - (x - its own level))^2, for every place at once: with sums S,
-        # S(value^2) - 2 S(value x) + S(x^2) - S(x)^2 / count, and each S a correlation
-        sought, seen_at = torch.fft.rfft(torch.stack([values, weight]), self.size).conj()
-        x, squares = self.spectra
-        sums = torch.fft.irfft(torch.stack([sought * x, seen_at * x, seen_at * squares]), self.size)
+        # the sum over what is compared of (value - level - (x - its own level))^2, for every place at once: with sums
+        # S, S(value^2) - 2 S(value x) + S(x^2) - S(x)^2 / count; the second is a correlation
+        sought = torch.fft.rfft(values, self.size).conj()
         begin = self.pad - reach
-        product, total, square = sums[..., begin : begin + self.candidates]  # (rows, candidates) each
-        distance = values.square().sum(1, keepdim=True) - 2 * product + square - total**2 / count
+        product = torch.fft.irfft(sought * self.spectrum, self.size)[:, begin : begin + self.candidates]
+        shapes, which = torch.unique(torch.stack([before, width, after], 1), dim=0, return_inverse=True)
+        total, spread = (torch.stack(each) for each in zip(*map(self._around, shapes.tolist()), strict=True))
+        distance = values.square().sum(1, keepdim=True) - 2 * product + spread[which]
         if own:
-            apart = (last - first).clamp(min=reach)
+            apart = width.clamp(min=reach)
             away = torch.arange(self.candidates) - (first - self.forgotten)[:, None]
             distance = distance.masked_fill(away.abs() < apart[:, None], torch.inf)
         pieces = distance.tensor_split(self.count, dim=1)
@@ -97,13 +102,29 @@ class Recall:
         places = torch.stack(at, 1) + torch.cat([ends.new_zeros(1), ends[:-1]])
         distances, order = torch.stack(low, 1).sort(1)
         places = places.gather(1, order)
-        shifts = level - total.gather(1, places) / count
+        shifts = level - total[which[:, None], places] / count
         short = self.count - places.shape[1]  # a training part of fewer steps than pieces
         return Found(
             functional.pad(places, (0, short)),
             functional.pad(shifts, (0, short)),
             functional.pad((distances.clamp(min=0) / count).sqrt(), (0, short), value=torch.inf),
         )
+
+    def _around(self, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        """What lies around a run at each place, S(x) and S(x^2) - S(x)^2 / count, (candidates,) each.
+
+        shape: how many steps before the run, steps of the run, how many after it.
+        """
+        before, width, after = shape
+
+        def up_to(step: int) -> Tensor:
+            return self.sums[:, self.pad + step - 1 :][:, : self.candidates]
+
+        sums = up_to(0) - up_to(-before)
+        if after:
+            sums = sums + (up_to(width + after) - up_to(width))
+        total, square = sums
+        return total.float(), (square - total**2 / max(1, before + after)).float()
 
     def read(self, found: Found, before: int, steps: int) -> Tensor:
         """What lies in the stretches from `before` steps before the run on, shifted; (rows, stretches, steps)."""

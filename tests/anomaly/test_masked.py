@@ -5,6 +5,7 @@ import torch
 from scipy import integrate, stats
 
 from forecasting.anomaly import masked
+from forecasting.anomaly.recall import Recall
 from lab import device
 
 SHAPE = masked.Shape(window=6, context=8, reaches=(5, 8), stretches=2)
@@ -58,6 +59,31 @@ def test_in_the_training_part_nothing_hidden_is_recalled():
     assert not any(torch.allclose(own[0, channel, at].diff(), hidden.diff(), atol=1e-4) for channel in range(2, 6))
     found, _, _ = look(network, STEPS[None], inside)  # unless one forgets to say that it is the training part
     assert any(torch.allclose(found[0, channel, at].diff(), hidden.diff(), atol=1e-4) for channel in range(2, 6))
+
+
+def test_what_is_recalled_is_what_comparing_every_place_finds():
+    """Runs of every kind: amid the series, near its ends, with one side out of sight, in their own training part."""
+    random = torch.Generator().manual_seed(2)
+    values, series = torch.randn(90, generator=random), torch.randn(70, generator=random)
+    recall = Recall(values, (5, 8), 6, 2)
+    for own, of in ((False, series), (True, values)):
+        masks = masked.training_masks(len(of), SHAPE, 40, random)
+        found = recall.nearest(of[None], masks, own)
+        for row, (first, last, lo, hi) in enumerate(zip(*(each.tolist() for each in masks), strict=True)):
+            for number, reach in enumerate((5, 8)):
+                steps = [*range(max(lo, first - reach), first), *range(last, min(hi, last + reach))]
+                steps = [step for step in steps if step - first < recall.longest + reach]
+                if not steps:
+                    continue
+                around = of[steps] - of[steps].mean()
+                best = [np.inf, np.inf]
+                for place in range(recall.candidates):
+                    there = values[[min(max(0, place + step - first), 89) for step in steps]]
+                    if not (own and abs(place - first) < max(reach, last - first)):
+                        distance = float((around - (there - there.mean())).square().mean().sqrt())
+                        piece = 0 if place < -(-recall.candidates // 2) else 1
+                        best[piece] = min(best[piece], distance)
+                np.testing.assert_allclose(found.distances[row, 2 * number :][:2], sorted(best), atol=1e-3)
 
 
 def test_what_is_recalled_lies_at_the_level_of_the_run():
