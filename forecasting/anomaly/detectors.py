@@ -231,13 +231,14 @@ class MaskedDetector(ScoreDetector):
         return self._score_steps(steps)
 
     def _extent(self, scores: np.ndarray, start: int, end: int, gap: int) -> tuple[int, int]:
-        """Out to where the score is half-way back from the threshold to what is usual.
-
-        What is above the threshold is but the middle: a score is a mean over half a window. And what is left out of a
-        redrawn part, the draws would have to join on to.
+        """Out to where the score is half-way down from the peak to what is usual: an average over what lies around, as
+        a score is, is half as high where its cause ends. A peak on the shoulder of a higher one is part of that.
         """
-        halfway = (float(np.median(self.normal_scores_)) + self.threshold_) / 2
-        low, high = next((low, high) for low, high in runs(scores > halfway, gap) if low <= start < high)
+        top = start + int(scores[start:end].argmax())
+        half = (float(np.median(self.normal_scores_)) + scores[top]) / 2
+        low, high = next((low, high) for low, high in runs(scores > half, gap) if low <= top < high)
+        if scores[low:high].max() > scores[top]:
+            return self._extent(scores, low, high, gap)
         if high - low > WIDEST * self.window_ * self.factor_:
             return super()._extent(scores, start, end, gap)
         return low, high

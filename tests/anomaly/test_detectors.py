@@ -115,13 +115,18 @@ def test_an_interval_keeps_the_upper_half_of_its_peak(series):
 
 
 def test_an_interval_of_the_masked_one_reaches_half_way_down_to_what_is_usual(detector):
-    usual = np.median(detector.normal_scores_)
+    usual, peak = np.median(detector.normal_scores_), 3 * detector.threshold_
     scores = np.full(600, usual)
-    scores[92:118] = 0.4 * usual + 0.6 * detector.threshold_
-    scores[100:103] = scores[108:110] = detector.threshold_ + 1
+    scores[90:120] = 0.6 * usual + 0.4 * peak
+    scores[92:118] = 0.4 * usual + 0.6 * peak
+    scores[102:107] = peak
     found = detector.intervals(scores)
-    assert found[["start", "end", "peak"]].to_numpy().tolist() == [[92, 118, detector.threshold_ + 1]]
-    scores[92:400] = scores[92]  # flagged nearly without end: then the upper half of the peak
+    assert found[["start", "end", "peak"]].to_numpy().tolist() == [[92, 118, peak]]
+    scores[120:140], scores[140] = 0.9 * detector.threshold_, detector.threshold_ + 1e-6  # a shoulder: nothing more
+    assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[92, 118]]
+    scores[300] = peak  # elsewhere: one more
+    assert len(detector.intervals(scores)) == 2
+    scores[92:400] = 0.95 * detector.threshold_  # high nearly without end: then the upper half of the peak
     scores[100:110] = detector.threshold_ + PEAK
     assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[102, 107]]
 
