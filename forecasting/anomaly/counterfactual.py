@@ -32,7 +32,7 @@ class Explanation:
     """The same with the series as it is."""
     threshold: float
     accepted: float
-    """Share of all draws that scored at or below the threshold, kept or not."""
+    """Share of all draws that are normal, kept or not."""
 
     @property
     def median(self) -> np.ndarray:
@@ -56,10 +56,11 @@ def explain(
 ) -> Explanation:
     """Redraw the samples [start, end) of `series` (n,) `k` times, given the rest and a fitted detector.
 
-    Draws that the detector does not call normal are drawn again, `tries` times k at most: what is kept follows
-    p(interval | surroundings, score <= threshold), by rejection. If too few pass, the lowest scores fill up the k; with
-    `tries` 1 nothing is rejected. The values inside the interval have no influence on the result. The same
-    `random_state` gives the same paths.
+    Draws that are not normal, as they score above the threshold or do not join (steeper at either edge than any two
+    steps of the training part), are drawn again, `tries` times k at most: what is kept follows p(interval |
+    surroundings, normal), by rejection. If too few pass, others fill up the k, those that join first and of them the
+    lowest scores; with `tries` 1 nothing is rejected. The values inside the interval have no influence on the result.
+    The same `random_state` gives the same paths.
     Raises InputError for an interval that is empty, outside the series or leaves no surroundings, and for k < 1.
     """
     from forecasting.anomaly.masked import sample
@@ -71,7 +72,8 @@ def explain(
     factor = detector.factor_
     first, last = start // factor, -(-end // factor)  # every model step that the interval touches is redrawn
     steps = detector._steps(values)
-    paths, peaks = np.empty((0, end - start)), np.empty(0)
+    steepest = np.abs(np.diff(detector.train_)).max() * detector.scale_ / factor  # a sample
+    paths, peaks, joined = np.empty((0, end - start)), np.empty(0), np.empty(0, bool)
     for attempt in range(tries):
         seed = int(np.random.SeedSequence([random_state, attempt]).generate_state(1)[0])
         drawn = sample(detector.network_, steps, first, last, k, seed) * detector.scale_ + detector.mean_
@@ -79,14 +81,23 @@ def explain(
             drawn = np.stack([native(values, path, first, start, end, factor) for path in drawn])
         found = [detector.peak(np.concatenate([values[:start], path, values[end:]]), start, end) for path in drawn]
         paths, peaks = np.concatenate([paths, drawn]), np.concatenate([peaks, found])
-        if (peaks <= detector.threshold_).sum() >= k:
+        joined = np.concatenate([joined, jumps(values, drawn, start) <= steepest])
+        passes = joined & (peaks <= detector.threshold_)
+        if passes.sum() >= k:
             break
-    passes = peaks <= detector.threshold_
-    kept = np.argsort(np.where(passes, -np.inf, peaks), kind="stable")[:k]
+    kept = np.lexsort((np.where(passes, 0.0, peaks), ~joined, ~passes))[:k]
     return Explanation(
         start, end, values, paths[kept], peaks[kept], detector.peak(values, start, end), detector.threshold_,
         float(passes.mean()),
     )  # fmt: skip
+
+
+def jumps(values: np.ndarray, paths: np.ndarray, start: int) -> np.ndarray:
+    """The larger of the jumps into and out of each path (k, m) in place of values[start : start + m], (k,)."""
+    end = start + paths.shape[1]
+    before = np.abs(paths[:, 0] - values[start - 1]) if start > 0 else np.zeros(len(paths))
+    after = np.abs(values[end] - paths[:, -1]) if end < len(values) else np.zeros(len(paths))
+    return np.maximum(before, after)
 
 
 def check(length: int, start: int, end: int, k: int, period: int) -> None:

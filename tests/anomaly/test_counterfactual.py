@@ -57,6 +57,18 @@ def test_peaks_are_those_of_the_whole_series_scored(detector, series):
     assert np.isclose(result.peaks[1], scores[800:820].max(), atol=1e-4)
 
 
+def test_a_draw_that_does_not_join_is_drawn_again(detector, series, monkeypatch):
+    true = detector._steps(waves(1000))[800:820]
+    torn = true.copy()
+    torn[-1] += 2 * np.abs(np.diff(detector.train_)).max()
+    drawn = [torn[None], true[None]]
+    monkeypatch.setattr("forecasting.anomaly.masked.sample", lambda *_: drawn.pop(0))
+    monkeypatch.setattr(detector, "peak", lambda *_: 0.0)  # a score alone would call both normal
+    result = counterfactual.explain(detector, series, (800, 820), k=1)
+    np.testing.assert_allclose(result.paths[0], waves(1000)[800:820], atol=1e-6)
+    assert result.accepted == 0.5
+
+
 @pytest.mark.slow
 def test_native_resolution_joins_without_a_jump():
     smooth = waves(2000, period=400)
