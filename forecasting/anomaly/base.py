@@ -249,18 +249,24 @@ class ScoreDetector(BaseDetector):
 
         scores: (n,) as from transform_scores; first: positions before it are not looked at (the training part).
         Flags closer than a quarter of a window are one anomaly. Of each, the part is reported in which its cause seems
-        to lie (`_extent`); a quarter of a window at least.
+        to lie (`_extents`); a quarter of a window at least.
         """
         gap = self.factor_ * self.window_ // 4
         rows = []
         for start, end in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap):
-            low, high = self._extent(scores, start, end, gap)
-            short = max(0, gap - (high - low))  # a score tells no finer than a quarter of a window where its cause lies
-            low, high = max(first, low - short // 2), min(len(scores), high + (short + 1) // 2)
-            rows.append((low, high, float(scores[start:end].max())))
+            for low, high, peak in self._extents(scores, start, end, gap):
+                short = max(
+                    0, gap - (high - low)
+                )  # a score tells no finer than a quarter of a window where its cause is
+                low, high = max(first, low - short // 2), min(len(scores), high + (short + 1) // 2)
+                rows.append((low, high, peak))
         table = pd.DataFrame(rows, columns=["start", "end", "peak"])
         table = table.sort_values("peak", ascending=False, kind="stable").drop_duplicates(["start", "end"])
         return table.reset_index(drop=True)
+
+    def _extents(self, scores: np.ndarray, start: int, end: int, gap: int) -> list[tuple[int, int, float]]:
+        """Of a flagged run [start, end): where the causes seem to lie, and the peak score of each."""
+        return [(*self._extent(scores, start, end, gap), float(scores[start:end].max()))]
 
     def _extent(self, scores: np.ndarray, start: int, end: int, gap: int) -> tuple[int, int]:
         """The part of the flagged run [start, end) around its peak that is above half the height from the threshold to

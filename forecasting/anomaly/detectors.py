@@ -230,18 +230,27 @@ class MaskedDetector(ScoreDetector):
     def _score(self, steps: np.ndarray) -> np.ndarray:
         return self._score_steps(steps)
 
-    def _extent(self, scores: np.ndarray, start: int, end: int, gap: int) -> tuple[int, int]:
-        """Out to where the score is half-way down from the peak to what is usual: an average over what lies around, as
-        a score is, is half as high where its cause ends. A peak on the shoulder of a higher one is part of that.
+    def _extents(self, scores: np.ndarray, start: int, end: int, gap: int) -> list[tuple[int, int, float]]:
+        """Around a peak, out to where the score is half-way down to what is usual: an average over what lies around,
+        as a score is, is half as high where its cause ends. Another peak of the run is an anomaly of its own unless it
+        is on the shoulder of a higher one or less than a window away: what is strange makes its surroundings so.
         """
-        top = start + int(scores[start:end].argmax())
-        half = (float(np.median(self.normal_scores_)) + scores[top]) / 2
-        low, high = next((low, high) for low, high in runs(scores > half, gap) if low <= top < high)
-        if scores[low:high].max() > scores[top]:
-            return self._extent(scores, low, high, gap)
-        if high - low > WIDEST * self.window_ * self.factor_:
-            return super()._extent(scores, start, end, gap)
-        return low, high
+        usual, found, parts = float(np.median(self.normal_scores_)), [], [(start, end)]
+        while parts:
+            low, high = parts.pop()
+            top = low + int(scores[low:high].argmax())
+            around = runs(scores > (usual + scores[top]) / 2, gap)
+            begin, last = next((begin, last) for begin, last in around if begin <= top < last)
+            if scores[begin:last].max() == scores[top]:
+                wide = last - begin > WIDEST * self.window_ * self.factor_
+                extent = self._extent(scores, low, high, gap) if wide else (begin, last)
+                found.append((*extent, float(scores[top])))
+            parts += [(a, b) for a, b in ((low, min(begin, high)), (max(last, low), high)) if a < b]
+        kept: list[tuple[int, int, float]] = []
+        for low, high, peak in sorted(found, key=lambda each: -each[2]):
+            if all(max(begin - high, low - last) >= self.window_ * self.factor_ for begin, last, _ in kept):
+                kept.append((low, high, peak))
+        return kept
 
     def _memory(self) -> int:
         shape = self.network_.shape

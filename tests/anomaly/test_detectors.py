@@ -124,8 +124,11 @@ def test_an_interval_of_the_masked_one_reaches_half_way_down_to_what_is_usual(de
     assert found[["start", "end", "peak"]].to_numpy().tolist() == [[92, 118, peak]]
     scores[120:140], scores[140] = 0.9 * detector.threshold_, detector.threshold_ + 1e-6  # a shoulder: nothing more
     assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[92, 118]]
-    scores[300] = peak  # elsewhere: one more
-    assert len(detector.intervals(scores)) == 2
+    scores[118:300] = 1.1 * detector.threshold_  # flagged all the way, but what follows is far away: one more
+    scores[300:310] = 0.9 * peak
+    assert detector.intervals(scores)[["start", "end"]].to_numpy()[:2].tolist() == [[92, 118], [300, 310]]
+    scores[118:310], scores[125:130] = 1.1 * detector.threshold_, 0.9 * peak  # near: an echo
+    assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[92, 118]]
     scores[92:400] = 0.95 * detector.threshold_  # high nearly without end: then the upper half of the peak
     scores[100:110] = detector.threshold_ + PEAK
     assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[102, 107]]
