@@ -255,9 +255,7 @@ class ScoreDetector(BaseDetector):
         rows = []
         for start, end in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap):
             for low, high, peak in self._extents(scores, start, end, gap):
-                short = max(
-                    0, gap - (high - low)
-                )  # a score tells no finer than a quarter of a window where its cause is
+                short = max(0, gap - (high - low))  # a score tells no finer than that where its cause lies
                 low, high = max(first, low - short // 2), min(len(scores), high + (short + 1) // 2)
                 rows.append((low, high, peak))
         table = pd.DataFrame(rows, columns=["start", "end", "peak"])
