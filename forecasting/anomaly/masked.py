@@ -25,6 +25,7 @@ from forecasting.anomaly.recall import Found, Masks, Recall
 from lab import device as devices
 
 _BATCH = 24  # crops an update
+_PARTS = 4  # that an update's crops are worked out in
 _CROPS_AT_ONCE = 64  # crops a forward pass when scoring: bounds the memory
 SWEEPS = 2  # times that a draw is gone over again
 NOISE = 0.17  # scale of a logistic, 0.3 standard deviations of the series: what a score takes as noise
@@ -61,18 +62,14 @@ class MaskedNetwork(nn.Module):
         self.recall = Recall(steps, shape.reaches, shape.window, shape.stretches)
         self.persistence = persistence(steps, shape, self.recall)
         sights = 1 + shape.stretches * len(shape.reaches)  # the crop itself and what is recalled
-        self.first = nn.Conv1d(2 * sights, channels, 1)
-        self.blocks = nn.ModuleList()
-        reach, dilation = 0, 1
-        while reach < shape.context:
-            self.blocks.append(nn.Conv1d(channels, 2 * channels, 3, padding=dilation, dilation=dilation))
-            reach += dilation
-            dilation *= 2
-        self.reach = reach  # steps to either side that a step's mixture depends on
-        self.mix = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in self.blocks)
-        # whole channels: drawing a coin for every step would cost more than the convolutions
-        self.dropout = nn.Dropout1d(dropout)
-        self.head = nn.Conv1d(channels, 3 * components, 1)
+        self.first = nn.Linear(2 * sights, channels)
+        # far steps first: the blocks after that, whose steps lie closer, have ever fewer to work out for a short run
+        self.dilations = [2**power for power in reversed(range(shape.context.bit_length()))]
+        self.reach = sum(self.dilations)  # steps to either side that a step's mixture depends on
+        self.around = nn.ModuleList(nn.Linear(3 * channels, 2 * channels) for _ in self.dilations)
+        self.mix = nn.ModuleList(nn.Linear(channels, channels) for _ in self.dilations)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels, 3 * components)
         # components start apart, or they would learn the same thing
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():
@@ -85,40 +82,16 @@ class MaskedNetwork(nn.Module):
 
         first, last: only the steps [first, last) of these, and no block works out what they do not depend on.
         """
-        steps = sights.shape[-1]
-        last = steps if last is None else last
-        rest = self.reach  # of the blocks still to come
-        begin, end = max(0, first - rest), min(steps, last + rest)  # the steps in x
-        x = self.first(sights[..., begin:end])
-        for block, mix in zip(self.blocks, self.mix, strict=True):
-            rest -= block.dilation[0]
-            kept = slice(max(0, first - rest) - begin, min(steps, last + rest) - begin)
-            value, gate = block(x)[..., kept].chunk(2, dim=1)
-            x = x[..., kept] + mix(self.dropout(gated(value, gate)))
-            begin += kept.start
-        return self._mixture(x)
-
-    def at(self, sights: Tensor, step: int) -> Tensor:
-        """What `forward` says of one step, (batch, components, 3), without working out the others.
-
-        Dilations double from one block to the next, so of the steps that a block puts out the next one needs every
-        second only: each is a convolution of stride 2, and the lattice of steps thins out until one is left.
-        """
-        first, last, steps = step - self.reach, step + self.reach + 1, sights.shape[-1]
-        sights = functional.pad(sights[..., max(0, first) : last], (max(0, -first), max(0, last - steps)))
-        places = torch.arange(first, last, device=sights.device)
-        inside = ((places >= 0) & (places < steps)).to(sights.dtype)  # forward's convolutions see zeros outside
-        x = self.first(sights)
-        for block, mix in zip(self.blocks, self.mix, strict=True):
-            around = functional.conv1d(x * inside, block.weight, block.bias, stride=2)
-            value, gate = around.chunk(2, dim=1)
-            x = x[..., 1:-1:2] + mix(self.dropout(gated(value, gate)))
-            inside = inside[1:-1:2]
-        return self._mixture(x)[:, 0]
-
-    def _mixture(self, x: Tensor) -> Tensor:
-        batch, _, steps = x.shape
-        return self.head(x).view(batch, 3, -1, steps).permute(0, 3, 2, 1)  # (batch, steps, components, 3)
+        batch, _, steps = sights.shape
+        begin, end = first - self.reach, (steps if last is None else last) + self.reach
+        sights = functional.pad(sights[..., max(0, begin) : min(end, steps)], (max(0, -begin), max(0, end - steps)))
+        x = self.first(sights.permute(2, 0, 1))  # (steps, batch, channels): what lies `far` away is a slice
+        # a convolution as a product of matrices: the library's own would be prepared anew for each length of run
+        for far, around, mix in zip(self.dilations, self.around, self.mix, strict=True):
+            value, gate = around(torch.cat([x[: -2 * far], x[far:-far], x[2 * far :]], -1)).chunk(2, -1)
+            kept = self.dropout(x.new_ones(x.shape[1:]))  # whole channels: a coin for every step would cost more
+            x = x[far:-far] + mix(gated(value, gate) * kept)
+        return self.head(x).view(len(x), batch, 3, -1).permute(1, 0, 3, 2)
 
 
 def gated(value: Tensor, gate: Tensor) -> Tensor:
@@ -249,15 +222,23 @@ def training_masks(length: int, shape: Shape, rows: int, generator: torch.Genera
 def loss(
     network: MaskedNetwork, series: Tensor, masks: Masks, noise: Tensor | None = None, own: bool = False
 ) -> Tensor:
-    """Mean -log p a hidden step, each mask of equal weight. series: (1, n); own: it is the training part."""
+    """Mean -log p a hidden step, each mask of equal weight. series: (1, n); own: it is the training part.
+
+    Masks of like widths go through the network together, as far as the longest of them: most are much shorter than the
+    longest.
+    """
     found = network.recall.nearest(series, masks, own)
     sights, target, hidden = look(series, masks, network, found)
     if noise is not None:
         sights = sights + noise * sights.ne(0)
-    device = network.head.weight.device
-    target, hidden = target.to(device), hidden.to(device)
-    surprise = -log_density(network(sights.to(device)), target) * hidden
-    return (surprise.sum(1) / hidden.sum(1).clamp(min=1)).mean()
+    device, context = network.head.weight.device, network.shape.context
+    width, total = masks.last - masks.first, torch.zeros((), device=device)
+    for rows in width.argsort().tensor_split(_PARTS):
+        run = slice(context, context + int(width[rows].max()))  # where a crop has the runs
+        mixture = network(sights[rows].to(device), run.start, run.stop)
+        surprise = -log_density(mixture, target[rows, run].to(device)) * hidden[rows, run].to(device)
+        total = total + (surprise.sum(1) / width[rows].to(device)).sum()
+    return total / len(width)
 
 
 @devices.threads(1)  # gains nothing from two threads, and gives the same numbers on any machine
@@ -381,6 +362,6 @@ def _draw_step(network: MaskedNetwork, paths: Tensor, masks: Masks, found: Found
     step, context = int(masks.first[0]), network.shape.context
     paths[:, step] = 0.0
     sights, values_seen, _ = look(paths, masks, network, found)
-    mixture = network.at(sights.to(network.head.weight.device), context).cpu()
+    mixture = network(sights.to(network.head.weight.device), context, context + 1).cpu()[:, 0]
     # `values_seen` is relative to the crop's centre, and the step itself holds 0: its negative is the centre
     paths[:, step] = draw(mixture, generator) - values_seen[:, context]

@@ -47,14 +47,17 @@ def load(folder: Path, device: str = "auto") -> MaskedDetector:
         state = checkpoint.load(newest)
     except checkpoint.CorruptCheckpoint as error:
         raise InputError(f"the saved detector is damaged: {error}; run lab detect again") from error
+    other = InputError(f"{folder} holds a detector that another version of the lab saved; run lab detect again")
     if set(state["learned"]) != set(LEARNED) or set(state["shape"]) != {field.name for field in fields(Shape)}:
-        raise InputError(f"{folder} holds a detector that another version of the lab saved; run lab detect again")
+        raise other
     detector = MaskedDetector(**state["params"], device=device)
     for name, value in state["learned"].items():
         setattr(detector, name, value)
     shape = state["shape"] | {"reaches": tuple(state["shape"]["reaches"])}
     steps = torch.as_tensor(detector.train_[: detector._cut()], dtype=torch.float32)
     network = MaskedNetwork(Shape(**shape), steps)
+    if set(state["network"]) != set(network.state_dict()):
+        raise other
     network.load_state_dict(state["network"])
     detector.network_, detector.history_ = network.to(choose(device)).eval(), []
     detector._is_fitted = True

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from scipy import integrate, stats
+from torch.nn import functional
 
 from forecasting.anomaly import masked
 from forecasting.anomaly.recall import Recall
@@ -143,17 +144,45 @@ def test_a_surprise_is_the_blurred_density_of_each_step_of_the_run():
     assert np.allclose(found[1], [-np.log(0.01), 0, 0], atol=1e-5)  # a stray one; beyond the run there is nothing
 
 
-def test_a_step_or_a_run_alone_is_as_among_all():
+def test_a_run_alone_is_as_among_all():
     torch.manual_seed(0)
     network = masked.MaskedNetwork(SHAPE, STEPS).eval()
     torch.nn.init.normal_(network.head.weight)
     sights = torch.randn(3, CHANNELS, SHAPE.crop)
     with torch.no_grad():
         whole = network(sights)
-        for step in (0, 3, SHAPE.context, SHAPE.crop - 1):  # also where the crop ends within reach
-            assert torch.allclose(network.at(sights, step), whole[:, step], atol=1e-5)
         for first, last in ((0, 1), (3, 9), (SHAPE.context, SHAPE.context + SHAPE.window), (20, SHAPE.crop)):
             assert torch.allclose(network(sights, first, last), whole[:, first:last], atol=1e-5)
+
+
+def test_a_block_is_a_dilated_convolution():
+    torch.manual_seed(0)
+    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
+    torch.nn.init.normal_(network.head.weight)
+    sights = torch.randn(3, CHANNELS, SHAPE.crop)
+    with torch.no_grad():
+        x = functional.pad(sights, (network.reach, network.reach))
+        x = functional.conv1d(x, network.first.weight[..., None], network.first.bias)
+        for far, around, mix in zip((8, 4, 2, 1), network.around, network.mix, strict=True):
+            kernel = around.weight.view(64, 3, 32).transpose(1, 2)  # (out, in, 3)
+            value, gate = functional.conv1d(x, kernel, around.bias, dilation=far).chunk(2, 1)
+            gated = value.tanh() * gate.sigmoid()
+            x = x[..., far:-far] + functional.conv1d(gated, mix.weight[..., None], mix.bias)
+        made = functional.conv1d(x, network.head.weight[..., None], network.head.bias)
+        assert torch.allclose(network(sights), made.view(3, 3, 5, -1).permute(0, 3, 2, 1), atol=1e-4)
+
+
+def test_the_loss_is_the_mean_over_masks_whatever_goes_together():
+    torch.manual_seed(0)
+    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
+    torch.nn.init.normal_(network.head.weight)
+    masks = masked.training_masks(60, SHAPE, 24, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        each = []
+        for row in range(24):
+            sights, target, hidden = look(network, STEPS[None], masked.Masks(*(part[row : row + 1] for part in masks)))
+            each.append(-masked.log_density(network(sights), target)[hidden].mean())
+        assert torch.isclose(masked.loss(network, STEPS[None], masks), torch.stack(each).mean(), atol=1e-5)
 
 
 def test_training_masks_stay_inside_the_series():
