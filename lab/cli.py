@@ -17,6 +17,7 @@ from typing import Any
 from agents.commands import Evaluate, Inspect, SpeedAgents, TrainDQN, TrainSB3A2C, TrainSB3DQN, TrainSB3PPO, Watch
 from forecasting.anomaly.commands import BenchmarkDetectors, Detect, Explain
 from forecasting.anomaly.counterfactual_commands import BenchmarkCounterfactuals
+from forecasting.anomaly.stream_commands import SpeedStream
 from forecasting.attribution_commands import Attribute
 from forecasting.commands import BenchmarkIntervals, DataFetch, DataList, Forecast
 from forecasting.ltsf_commands import BenchmarkForecasters, SpeedForecasters
@@ -69,7 +70,7 @@ COMMANDS: dict[str, Any] = {
         "forecasters": BenchmarkForecasters,
         "intervals": BenchmarkIntervals,
     },
-    "speed": {"agents": SpeedAgents, "forecasters": SpeedForecasters},
+    "speed": {"agents": SpeedAgents, "forecasters": SpeedForecasters, "stream": SpeedStream},
     "data": {"list": DataList, "fetch": DataFetch},
 }
 

@@ -1,14 +1,16 @@
 """A stream scores what it has seen so far and nothing else, quickly, and goes on where it was saved."""
 
+import json
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.anomaly import catalogue, saved
+from forecasting.anomaly import catalogue, masked, saved, streaming_speed
 from forecasting.anomaly.detectors import MaskedDetector
 from forecasting.anomaly.stream import Stream
+from lab import cli
 from lab.errors import InputError
 
 from .conftest import waves
@@ -87,6 +89,10 @@ def test_a_saved_detector_scores_as_before(detector, series, tmp_path, monkeypat
         older.setattr(saved, "LEARNED", saved.LEARNED[:-1])
         with pytest.raises(InputError, match="another version"):
             saved.load(tmp_path)
+    with monkeypatch.context() as older:
+        older.setattr(masked.MaskedNetwork, "state_dict", lambda network: {"blocks.0.weight": network.head.weight})
+        with pytest.raises(InputError, match="another version"):
+            saved.load(tmp_path)
     (damaged,) = tmp_path.glob("step-*/*.safetensors")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     with pytest.raises(InputError, match="damaged"):
@@ -114,3 +120,32 @@ def test_a_sample_takes_a_few_milliseconds(period):
         stream.update(value)
         seconds.append(time.perf_counter() - began)
     assert np.median(seconds) < 0.025
+
+
+def test_the_command_times_every_sample_of_every_period(tmp_path, capsys):
+    words = ["speed", "stream", "--periods", "8", "20", "--training", "300", "--samples", "5", "--rounds", "2"]
+    assert cli.main([*words, "--runs", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["period"] for each in found["periods"]] == [8, 20]
+    samples = pd.read_csv(tmp_path / "speed-stream" / "samples.csv")
+    assert samples.groupby(["round", "period"]).size().tolist() == [5] * 4
+    assert samples["milliseconds"].gt(0).all()
+
+
+def test_a_round_that_was_slow_shows_in_the_summary():
+    table = pd.DataFrame({"round": [1, 1, 1, 2, 2, 2], "period": 24, "milliseconds": [1.0, 2, 3, 4, 5, 60]})
+    (row,) = streaming_speed.summary(table).to_dict(orient="records")
+    assert (row["median"], row["fastest round"], row["slowest round"]) == (3.5, 2, 5)
+    assert row["95 %"] == pytest.approx(np.quantile([1, 2, 3, 4, 5, 60], 0.95))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--periods", "2"], "--periods has 2"), (["--samples", "0"], "--samples is 0"),
+        (["--detector", "maskd"], "masked"),
+    ],
+)  # fmt: skip
+def test_speed_of_what_makes_no_sense_is_refused_in_a_line(words, says, tmp_path, capsys):
+    assert cli.main(["speed", "stream", *words, "--runs", str(tmp_path)]) == 2
+    assert says in capsys.readouterr().err and not any(tmp_path.iterdir())
