@@ -41,7 +41,7 @@ class MaskedDetector(ScoreDetector):
         sample in 10,000 is flagged, to the extent that the held-out part of the training data is like the rest.
     contamination : float, optional (default=None)
         See forecasting.anomaly.base.ScoreDetector.
-    max_epochs : int (default=15)
+    max_epochs : int (default=30)
         Epochs of 25 updates with 24 windows each; the epoch best on the held-out part is kept.
     random_state : int (default=0)
         Seed of the first weights, the masks and the noise. The same seed gives the same numbers on the same machine.
@@ -84,7 +84,7 @@ class MaskedDetector(ScoreDetector):
         window=None,
         quantile=0.9999,
         contamination=None,
-        max_epochs=15,
+        max_epochs=30,
         random_state=0,
         device="auto",
         progress=False,
