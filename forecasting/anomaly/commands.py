@@ -41,7 +41,7 @@ class _Anomaly(Command):
     quantile: float = 0.9999
     """The threshold is this quantile of the normal scores (of the training part)."""
     epochs: int | None = None
-    """Training epochs of 25 updates; 15 when left out."""
+    """Training epochs of 25 updates; 30 when left out."""
     seed: int = 0
     """Seed of training, of sampling, and of a generated series."""
     device: str = "auto"
