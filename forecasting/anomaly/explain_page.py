@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BINS = 10_000  # of a longer series the lowest and the highest sample of each of so many stretches are in the page
 BAND = (0.1, 0.9)  # quantiles of the draws that the fan is shaded between
+SHOWN = 40  # draws at most
 
 
 def write(folder: Path, case: Case, detection: Detection, explained: Sequence["Explained"]) -> None:
@@ -96,7 +97,8 @@ def _fan(case: Case, detection: Detection, each: "Explained") -> dict[str, Any]:
     whole = result.whole()[:, around]
     band = np.quantile(whole, BAND, axis=0)
     values = result.values[first:last]
-    low, high = min(values.min(), band.min()), max(values.max(), band.max())
+    drawn = whole[:SHOWN]
+    low, high = min(values.min(), drawn.min(), band.min()), max(values.max(), drawn.max(), band.max())
     gap = 0.04 * (high - low or 1.0)
     low, high = low - gap, high + gap
     at = across[around.start - first : around.stop - first]
@@ -109,7 +111,7 @@ def _fan(case: Case, detection: Detection, each: "Explained") -> dict[str, Any]:
     return {
         "surroundings": [svg.line(across[: start - first + 1], values[: start - first + 1], low, high),
                          svg.line(across[end - first - 1 :], values[end - first - 1 :], low, high)],
-        "there": path(result.values[around]), "fan": [path(line) for line in whole[:40]],
+        "there": path(result.values[around]), "fan": [path(line) for line in drawn],
         "middle": path(np.median(whole, axis=0)), "shade": path(band[1]) + "L" + "L".join(lower) + "Z",
         "x_ticks": svg.x_ticks(pd.Index(index)), "y_ticks": svg.y_ticks(low, high),
         "numbers": [

@@ -2,12 +2,14 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.anomaly import bench, explaining
+from forecasting.anomaly import bench, explain_page, explaining
+from forecasting.anomaly.counterfactual import Explanation
 from forecasting.anomaly.datasets import Case
 from forecasting.anomaly.detectors import MaskedDetector
 from lab.run import Run
@@ -51,6 +53,17 @@ def test_the_page_needs_nothing_but_itself(folder):
     assert sources and all(source.startswith(("data:", "#")) for source in sources)
     assert "@import" not in html and "url(" not in html and "<visits>" not in html
     assert all("aria-label" in tag for tag in re.findall(r'<div[^>]*class="chart[^>]*>', html))
+
+
+def test_every_draw_lies_within_its_chart():
+    paths = np.zeros((20, 6))
+    paths[3] = 9.0  # beyond the band, and beyond all that was there
+    values = np.random.default_rng(0).normal(0, 1, 100)
+    result = Explanation(40, 46, values, paths, np.zeros(20), 5.0, 1.0, 1.0)
+    detection = SimpleNamespace(detector=SimpleNamespace(period_=8))
+    chart = explain_page._fan(Case("", pd.Series(values)), detection, SimpleNamespace(result=result))
+    heights = [float(point.split()[1]) for draw in chart["fan"] for point in draw[1:].split("L")]
+    assert len(chart["fan"]) == 20 and min(heights) >= 0 and max(heights) <= 1000
 
 
 @needs_browser
