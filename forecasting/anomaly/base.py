@@ -103,6 +103,7 @@ class ScoreDetector(BaseDetector):
     _partial: ClassVar[bool] = False  # whether windows may reach over the ends of a series, however short
     _least_threshold: ClassVar[float] = -np.inf  # where scores have a unit in which less is no event
     _refit: ClassVar[bool] = False  # whether to learn from all of the training part once the threshold stands
+    _streams: ClassVar[bool] = True  # whether a sample has a score that does not depend on what comes later
 
     period: int | None
     quantile: float

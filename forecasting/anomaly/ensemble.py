@@ -82,6 +82,7 @@ class EnsembleDetector(ScoreDetector):
     """
 
     _native = True
+    _streams = False  # the contrast is that of the whole series
     _tags = {"capability:random_state": True, "property:randomness": "derandomized"}  # noqa: RUF012 - sktime's convention
 
     def __init__(

@@ -17,13 +17,23 @@ from lab.errors import InputError
 JUDGED = 500  # held-out steps, at most, that the threshold is taken from
 
 
+def check(detector: ScoreDetector) -> None:
+    """Raises InputError for a detector that cannot score a sample without what comes later."""
+    if not detector._streams:
+        raise InputError(
+            f"{type(detector).__name__} judges a series as a whole, not as it comes; take another detector"
+        )
+
+
 class Stream:
     """Takes in samples and gives each its score; begins where the detector's training part ended.
 
+    Raises InputError for a detector that judges a series as a whole (the ensemble).
     Attributes: threshold_ (scores above it are anomalies), samples (taken in so far).
     """
 
     def __init__(self, detector: ScoreDetector):
+        check(detector)
         detector.check_is_fitted()
         self.detector = detector
         self.memory = detector._memory()

@@ -28,11 +28,11 @@ class SpeedStream(Command):
         for period in self.periods:
             if not 4 <= period <= self.training // 10:
                 raise InputError(f"--periods has {period}; give 4 to {self.training // 10}, a tenth of --training")
-        from forecasting.anomaly import streaming_speed
-        from forecasting.anomaly.catalogue import check
+        from forecasting.anomaly import catalogue, stream, streaming_speed
         from lab.run import Run
 
-        check([self.detector])
+        catalogue.check([self.detector])
+        stream.check(catalogue.DETECTORS[self.detector].make(0, "cpu"))
         settings = {name: getattr(self, name) for name in ("detector", "periods", "training", "samples", "rounds")}
         with Run.open(self.runs, self.name or "speed-stream", settings) as run:
             samples = streaming_speed.measure(**settings)

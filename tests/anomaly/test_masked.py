@@ -48,6 +48,14 @@ def test_nothing_hidden_is_seen():
     assert hidden.sum() == 6
 
 
+def not_at_zero():
+    """A network whose head does not start at zero, so that what it sees shows in what it says."""
+    torch.manual_seed(0)
+    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
+    torch.nn.init.normal_(network.head.weight)
+    return network
+
+
 def look(network, series, masks, own=False):
     return masked.look(series, masks, network, network.recall.nearest(series, masks, own))
 
@@ -145,9 +153,7 @@ def test_a_surprise_is_the_blurred_density_of_each_step_of_the_run():
 
 
 def test_a_run_alone_is_as_among_all():
-    torch.manual_seed(0)
-    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
-    torch.nn.init.normal_(network.head.weight)
+    network = not_at_zero()
     sights = torch.randn(3, CHANNELS, SHAPE.crop)
     with torch.no_grad():
         whole = network(sights)
@@ -156,9 +162,7 @@ def test_a_run_alone_is_as_among_all():
 
 
 def test_a_block_is_a_dilated_convolution():
-    torch.manual_seed(0)
-    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
-    torch.nn.init.normal_(network.head.weight)
+    network = not_at_zero()
     sights = torch.randn(3, CHANNELS, SHAPE.crop)
     with torch.no_grad():
         x = functional.pad(sights, (network.reach, network.reach))
@@ -173,9 +177,7 @@ def test_a_block_is_a_dilated_convolution():
 
 
 def test_the_loss_is_the_mean_over_masks_whatever_goes_together():
-    torch.manual_seed(0)
-    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
-    torch.nn.init.normal_(network.head.weight)
+    network = not_at_zero()
     masks = masked.training_masks(60, SHAPE, 24, torch.Generator().manual_seed(0))
     with torch.no_grad():
         each = []
@@ -193,9 +195,7 @@ def test_training_masks_stay_inside_the_series():
 
 
 def test_the_network_reaches_its_whole_context():
-    torch.manual_seed(0)
-    network = masked.MaskedNetwork(SHAPE, STEPS).eval()
-    torch.nn.init.normal_(network.head.weight)
+    network = not_at_zero()
     sights = torch.randn(1, CHANNELS, SHAPE.crop, requires_grad=True)
     middle = SHAPE.crop // 2
     network(sights)[0, middle].sum().backward()

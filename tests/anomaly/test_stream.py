@@ -122,6 +122,12 @@ def test_a_sample_takes_a_few_milliseconds(period):
     assert np.median(seconds) < 0.025
 
 
+def test_what_judges_a_series_as_a_whole_does_not_stream(series):
+    fitted = catalogue.DETECTORS["ensemble"].make(0, "cpu").fit(pd.DataFrame({"x": series[:600]}))
+    with pytest.raises(InputError, match="as a whole"):
+        fitted.update(pd.DataFrame({"x": series[600:610]}, range(600, 610)))
+
+
 def test_the_command_times_every_sample_of_every_period(tmp_path, capsys):
     words = ["speed", "stream", "--periods", "8", "20", "--training", "300", "--samples", "5", "--rounds", "2"]
     assert cli.main([*words, "--runs", str(tmp_path), "--json"]) == 0
@@ -143,7 +149,7 @@ def test_a_round_that_was_slow_shows_in_the_summary():
     ("words", "says"),
     [
         (["--periods", "2"], "--periods has 2"), (["--samples", "0"], "--samples is 0"),
-        (["--detector", "maskd"], "masked"),
+        (["--detector", "maskd"], "masked"), (["--detector", "ensemble"], "judges a series as a whole"),
     ],
 )  # fmt: skip
 def test_speed_of_what_makes_no_sense_is_refused_in_a_line(words, says, tmp_path, capsys):
