@@ -66,6 +66,7 @@ def learning_curve(
     for mark in marks:
         panel.axvline(mark, color=LIGHT_GREY, linewidth=0.6, zorder=0)
     panel.plot(steps, values, color=BLUE)
+    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     label(panel, title, "agent steps", y)
     return figure
 

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from forecasting.networks.dropout import Dropout
 from forecasting.networks.norm import fold, patches, unfold, zero_head
@@ -25,10 +26,21 @@ class LSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, lookback, channels) -> (batch, horizon, channels)."""
-        channels, segments = x.shape[2], len(self.positions)
+        channels = x.shape[2]
         x = self.embed(patches(fold(x), self.patch))  # (rows, lookback / patch, width), rows = batch * channels
         _, (hidden, cell) = self.cell(x)  # each (1, rows, width)
-        queries = self.positions.repeat(hidden.shape[1], 1).unsqueeze(1)  # (rows * segments, 1, width)
-        state = hidden.repeat_interleave(segments, dim=1), cell.repeat_interleave(segments, dim=1)
-        y = self.head(self.cell(queries, state)[0])  # (rows * segments, 1, patch)
-        return unfold(y.reshape(-1, segments * self.patch)[:, : self.horizon], channels)
+        y = self.head(self._decoded(hidden[0], cell[0]))  # (rows, segments, patch)
+        return unfold(y.flatten(1)[:, : self.horizon], channels)
+
+    def _decoded(self, hidden: Tensor, cell: Tensor) -> Tensor:
+        """One step from the state hidden, cell (rows, width) for each segment's embedding: (rows, segments, width).
+
+        The gates add up what the embedding says and what the state says. The one is the same for all rows, the other
+        for all segments, so each is worked out once: by nn.LSTM that would be rows x segments products with both.
+        """
+        lstm = self.cell
+        told = linear(self.positions, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0)  # (segments, 4 * width)
+        gates = linear(hidden, lstm.weight_hh_l0).unsqueeze(1) + told
+        enter, keep, new, show = gates.chunk(4, dim=2)
+        cell = keep.sigmoid() * cell.unsqueeze(1) + enter.sigmoid() * new.tanh()
+        return show.sigmoid() * cell.tanh()

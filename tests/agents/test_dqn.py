@@ -143,6 +143,15 @@ def test_the_step_size_falls_to_nought(small):
     assert set(start.values()) == {1e-3}
 
 
+def test_the_step_size_may_fall_late(small):
+    config = small("lab/Catch-v0", total_steps=200, anneal=True, anneal_steps=40, learning_rate=1e-3)
+    training = Training(config, CPU)
+    seen = dict((training.step, training.agent.step_size) for _ in training)  # noqa: C402
+    assert {size for step, size in seen.items() if step <= 160} == {1e-3}
+    late = {step: size for step, size in seen.items() if 160 < step <= 200}
+    assert late and late == {step: pytest.approx(1e-3 * (200 - step) / 40) for step in late}
+
+
 def test_centred_states_have_no_mean(small):
     agent = DQN((4, 84, 84), 3, small("ALE/Pong-v5", centred=True, precision="float32"), CPU)
     states = torch.randint(0, 256, (2, 4, 84, 84), dtype=torch.uint8)

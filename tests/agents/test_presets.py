@@ -25,3 +25,10 @@ def test_options_beside_a_preset_count_and_an_unknown_one_is_named(refused, lab_
     assert "unknown preset 'fats'; did you mean fast?" in line
     line = refused("train", "dqn", "--preset", "rainbow", "--munchausen")
     assert "munchausen has a target of its own" in line
+
+
+def test_a_length_of_annealing_needs_annealing(refused):
+    line = refused("train", "dqn", "--preset", "fast", "--no-anneal")
+    assert "anneal_steps=150000 needs --anneal; give that too, or --anneal-steps 0" in line
+    line = refused("train", "dqn", "--anneal", "--anneal-steps", "-1")
+    assert "anneal_steps must lie in 0 .. 1000000000000, not -1" in line
