@@ -1,0 +1,62 @@
+"""What the networks work out by hand, to be faster, is what torch's own layers say."""
+
+import pytest
+import torch
+
+from forecasting.networks.lstm import LSTM
+from forecasting.networks.transformer import Attention, Transformer
+
+
+@pytest.mark.parametrize("horizon", [5, 24, 50])
+def test_decoding_is_one_step_of_the_lstm_for_each_segment(horizon):
+    torch.manual_seed(0)
+    network = LSTM(lookback=48, horizon=horizon, patch=12, width=16).double()
+    segments = len(network.positions)
+    assert segments == -(-horizon // 12)
+    hidden, cell = torch.randn(2, 7, 16, dtype=torch.double)  # 7 rows
+    parameters = tuple(network.cell.parameters()), network.positions
+
+    queries = network.positions.repeat(7, 1).unsqueeze(1)  # (7 * segments, 1, 16)
+    state = hidden.repeat_interleave(segments, 0)[None], cell.repeat_interleave(segments, 0)[None]
+    expected = network.cell(queries, state)[0].view(7, segments, 16)
+    decoded = network._decoded(hidden, cell)
+
+    torch.testing.assert_close(decoded, expected)
+    weights = torch.randn_like(decoded)
+    for ours, theirs in zip(
+        torch.autograd.grad((weights * decoded).sum(), (*parameters[0], parameters[1])),
+        torch.autograd.grad((weights * expected).sum(), (*parameters[0], parameters[1])),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_attention_is_that_of_torch():
+    torch.manual_seed(0)
+    ours = Attention(16, 4, batch_first=True).double()
+    theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True).double()
+    torch.nn.init.normal_(ours.in_proj_bias)
+    theirs.load_state_dict(ours.state_dict())
+    tokens, weights = torch.randn(2, 5, 9, 16, dtype=torch.double)  # 5 sequences of 9 tokens
+    found = []
+    for layer in (ours, theirs):
+        x = tokens.clone().requires_grad_()
+        answer, _ = layer(x, x, x, need_weights=False)
+        found.append((answer, *torch.autograd.grad((weights * answer).sum(), (x, *layer.parameters()))))
+    for own, other in zip(*found, strict=True):
+        torch.testing.assert_close(own, other)
+    for options in ({"need_weights": True}, {"need_weights": False, "attn_mask": torch.ones(9, 9).triu(1).bool()}):
+        own, other = (layer(tokens, tokens, tokens, **options) for layer in (ours, theirs))
+        torch.testing.assert_close(own[0], other[0])
+        assert (own[1] is None) == (other[1] is None) == (not options["need_weights"])
+
+
+def test_a_transformer_forecasts_as_it_learned():
+    """Without gradients torch takes a path of its own through a layer; both must say the same."""
+    torch.manual_seed(0)
+    network = Transformer(48, 24, 12, width=16).double().eval()
+    torch.nn.init.normal_(network.head[-1].weight)
+    x = torch.randn(3, 48, 2, dtype=torch.double)
+    with torch.no_grad():
+        without = network(x)
+    torch.testing.assert_close(network(x), without)
