@@ -79,8 +79,8 @@ class DQNConfig(PlayConfig):
     """Adam (epsilon 1.5e-4, as in Rainbow), or Nature's centred RMSProp (decay .95, epsilon .01)."""
     anneal: bool = False
     """Let the step size fall linearly to 0 by the end of training."""
-    anneal_steps: int = 0
-    """Agent steps, the last of training, over which it does so when annealed; 0: all."""
+    anneal_share: float = 1.0
+    """Share of training, the last of it, over which it does so when annealed."""
     max_gradient_norm: float = 0.0
     """Gradients longer than this are shortened to it; 0: never (10 in Wang et al., 2016)."""
     learning_starts: int = 10_000

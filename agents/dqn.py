@@ -319,8 +319,8 @@ class Training:
             # and while it works, sample minibatches of transitions from D and perform gradient steps
             for _ in range(due):
                 if config.anneal:
-                    left = max(0, config.total_steps - self.step) / (config.anneal_steps or config.total_steps)
-                    self.agent.step_size = config.learning_rate * min(1.0, left)
+                    left = max(0.0, 1 - self.step / config.total_steps)
+                    self.agent.step_size = config.learning_rate * min(1.0, left / config.anneal_share)
                 self.loss = self._learn()
                 self.updates += 1
                 if self.updates % config.target_every == 0:  # every C steps reset Q^ = Q

@@ -22,7 +22,7 @@ from lab.run import Run
 METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
 _AT_MOST = {
     "seed": 2**30, "threads": 1024, "stack": 255, "n_step": 1000, "num_envs": 4096, "atoms": 1000,
-    "max_gradient_norm": 1e6, "epsilon_spread": 100, "anneal_steps": 10**12,
+    "max_gradient_norm": 1e6, "epsilon_spread": 100,
 }  # fmt: skip
 
 
@@ -31,11 +31,12 @@ def check(config: DQNConfig) -> None:
     positive = (
         "total_steps", "num_envs", "stack", "n_step", "replay_capacity", "batch_size", "learning_rate", "train_every",
         "target_every", "epsilon_steps", "eval_episodes", "log_every", "checkpoint_every", "v_max",
+        "anneal_share",
     )  # fmt: skip
     for name in positive:
         if not 0 < getattr(config, name) < math.inf:
             raise InputError(f"{name} must be above 0, not {getattr(config, name)}")
-    for name in ("gamma", "epsilon_start", "epsilon_end", "priority_alpha", "priority_beta"):
+    for name in ("gamma", "epsilon_start", "epsilon_end", "priority_alpha", "priority_beta", "anneal_share"):
         if not 0 <= getattr(config, name) <= 1:
             raise InputError(f"{name} must lie in [0, 1], not {getattr(config, name)}")
     for name, most in _AT_MOST.items():
@@ -46,8 +47,6 @@ def check(config: DQNConfig) -> None:
         raise InputError(f"munchausen has a target of its own, which {other} would change; leave one of them out")
     if config.memory_map and device.choose(config.device).type == "cuda":
         raise InputError("memory_map is for main memory, and the GPU has its own; leave it out or give --device cpu")
-    if config.anneal_steps and not config.anneal:
-        raise InputError(f"anneal_steps={config.anneal_steps} needs --anneal; give that too, or --anneal-steps 0")
     if config.atoms == 1:
         raise InputError("atoms=1 describes no distribution; give at least 2, or 0 for the usual number")
     least = (config.n_step + 4) * config.num_envs  # by then there is a whole transition, even behind a reset

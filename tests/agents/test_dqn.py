@@ -144,7 +144,7 @@ def test_the_step_size_falls_to_nought(small):
 
 
 def test_the_step_size_may_fall_late(small):
-    config = small("lab/Catch-v0", total_steps=200, anneal=True, anneal_steps=40, learning_rate=1e-3)
+    config = small("lab/Catch-v0", total_steps=200, anneal=True, anneal_share=0.2, learning_rate=1e-3)
     training = Training(config, CPU)
     seen = dict((training.step, training.agent.step_size) for _ in training)  # noqa: C402
     assert {size for step, size in seen.items() if step <= 160} == {1e-3}
@@ -189,7 +189,8 @@ def test_a_batch_is_learned_from_by_its_weights(small):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: compares CUDA graphs with plain calls")
-@pytest.mark.parametrize("switch", [{}, {"double": True, "n_step": 3, "priority_alpha": 0.5}], ids=str)
+@pytest.mark.parametrize("switch", [{}, {"double": True, "n_step": 3, "priority_alpha": 0.5},
+    {"anneal": True, "anneal_share": 0.5}], ids=str)  # fmt: skip
 def test_captured_learning_equals_plain_learning_over_1000_updates(small, switch, monkeypatch):
     where = torch.device("cuda")
     config = small("lab/Catch-v0", total_steps=2_100, learning_starts=100, train_every=2, **switch)

@@ -27,8 +27,8 @@ def test_options_beside_a_preset_count_and_an_unknown_one_is_named(refused, lab_
     assert "munchausen has a target of its own" in line
 
 
-def test_a_length_of_annealing_needs_annealing(refused):
-    line = refused("train", "dqn", "--preset", "fast", "--no-anneal")
-    assert "anneal_steps=150000 needs --anneal; give that too, or --anneal-steps 0" in line
-    line = refused("train", "dqn", "--anneal", "--anneal-steps", "-1")
-    assert "anneal_steps must lie in 0 .. 1000000000000, not -1" in line
+@pytest.mark.parametrize(
+    ("share", "said"), [("0", "anneal_share must be above 0, not 0"), ("1.5", "anneal_share must lie in [0, 1]")]
+)
+def test_annealing_takes_a_share_of_training(refused, share, said):
+    assert said in refused("train", "dqn", "--preset", "fast", "--anneal-share", share)

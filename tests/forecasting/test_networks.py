@@ -14,7 +14,7 @@ def test_decoding_is_one_step_of_the_lstm_for_each_segment(horizon):
     segments = len(network.positions)
     assert segments == -(-horizon // 12)
     hidden, cell = torch.randn(2, 7, 16, dtype=torch.double)  # 7 rows
-    parameters = tuple(network.cell.parameters()), network.positions
+    parameters = (*network.cell.parameters(), network.positions)
 
     queries = network.positions.repeat(7, 1).unsqueeze(1)  # (7 * segments, 1, 16)
     state = hidden.repeat_interleave(segments, 0)[None], cell.repeat_interleave(segments, 0)[None]
@@ -24,8 +24,8 @@ def test_decoding_is_one_step_of_the_lstm_for_each_segment(horizon):
     torch.testing.assert_close(decoded, expected)
     weights = torch.randn_like(decoded)
     for ours, theirs in zip(
-        torch.autograd.grad((weights * decoded).sum(), (*parameters[0], parameters[1])),
-        torch.autograd.grad((weights * expected).sum(), (*parameters[0], parameters[1])),
+        torch.autograd.grad((weights * decoded).sum(), parameters),
+        torch.autograd.grad((weights * expected).sum(), parameters),
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
@@ -33,7 +33,7 @@ def test_decoding_is_one_step_of_the_lstm_for_each_segment(horizon):
 
 def test_attention_is_that_of_torch():
     torch.manual_seed(0)
-    ours = Attention(16, 4, batch_first=True).double()
+    ours = Attention(16, 4).double()
     theirs = torch.nn.MultiheadAttention(16, 4, batch_first=True).double()
     torch.nn.init.normal_(ours.in_proj_bias)
     theirs.load_state_dict(ours.state_dict())
