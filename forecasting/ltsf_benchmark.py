@@ -115,7 +115,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """
     tasks = rows.groupby(["dataset", "horizon", "seed"]).ngroups
     whole = rows.groupby("model").filter(lambda own: len(own.drop_duplicates(["dataset", "horizon", "seed"])) == tasks)
-    whole = whole[~whole["model"].str.startswith("ridge, one")]
+    whole = whole[~whole["model"].str.startswith("ridge, ")]
     floor = rows.loc[rows["model"] == "ridge", "mse"].mean()
     table: list[dict[str, Any]] = []
     for model, own in whole.groupby("model"):

@@ -58,6 +58,36 @@ def pairs(view: np.ndarray, lookback: int) -> tuple[np.ndarray, np.ndarray]:
     return rows[:, :lookback], rows[:, lookback:]
 
 
+def moments(values: Tensor, count: int, lookback: int, horizon: int) -> tuple[Tensor, Tensor]:
+    """X'X (lookback, lookback) and X'Y (lookback, horizon) of the first `count` windows of `values` (time, channels).
+
+    The rows of X and Y are a window's inputs and targets minus its last input, a row for each channel, in float64.
+    No window is cut out for it: a step down and to the right, the products of two lags are those of the same series but
+    for one at either end, so that the first row, which is the autocorrelation, gives all others.
+    """
+    width = lookback + horizon
+    values = values.double()[: count + width - 1]
+    values = values - values.mean(0)  # windows minus their last value stay as they were, and less is rounded off
+    spectrum, begun = (torch.fft.rfft(part, 2 * len(values), dim=0) for part in (values, values[:count]))
+    autocorrelation = torch.fft.irfft(spectrum * begun.conj(), 2 * len(values), dim=0)[:width].sum(1)
+    products = torch.empty(lookback, width, dtype=torch.float64)
+    products[0], products[:, 0] = autocorrelation, autocorrelation[:lookback]
+    entering = values[count : count + lookback - 1] @ values[count : count + width - 1].T
+    leaving = values[: lookback - 1] @ values[: width - 1].T
+    for lag, change in enumerate(entering - leaving):
+        products[lag + 1, 1:] = products[lag, :-1] + change
+    last = lookback - 1
+    less = products - products[:, last : last + 1] - products[last] + products[last, last]
+    return less[:, :lookback], less[:, lookback:]
+
+
+def solve(gram: Tensor, cross: Tensor, strength: float) -> Tensor:
+    """Ridge weights (horizon, lookback) from `moments`; strength in units of the mean squared input times the rows."""
+    unit = max(float(gram.diagonal().mean()), 1e-8)
+    penalty = strength * unit * torch.eye(len(gram), dtype=gram.dtype)
+    return torch.linalg.solve(gram + penalty, cross).T
+
+
 def fit_linear(
     values: np.ndarray, lookback: int, horizon: int, share: float = 0.2
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -66,22 +96,17 @@ def fit_linear(
     values (time, channels). Returns (weights from the part before validation, weights from everything, strength), each
     of the weights (horizon, lookback). Strengths are relative: multiplied by rows x mean squared input.
     """
-    view = windows(torch.from_numpy(values), lookback, horizon).numpy()
+    series = torch.from_numpy(values)
+    view = windows(series, lookback, horizon)
     last, first = split(len(view), horizon, share)
-    inputs, targets = pairs(view, lookback)
-    channels = values.shape[1]
-
-    def weights(rows: int, strength: float) -> np.ndarray:
-        x, y = inputs[: rows * channels], targets[: rows * channels]
-        return ridge(x, y, strength * max(float((x * x).mean()) * len(x), 1e-8))
-
+    early = moments(series, last, lookback, horizon)
     if first == len(view):  # nothing to validate on: a penalty in the middle
-        best = weights(last, 0.1)
+        best = solve(*early, 0.1).numpy()
         return best, best, 0.1
-    x, y = inputs[first * channels :], targets[first * channels :]
-    candidates = [(weights(last, strength), strength) for strength in STRENGTHS]
+    x, y = pairs(view[first:].numpy(), lookback)
+    candidates = [(solve(*early, strength).numpy(), strength) for strength in STRENGTHS]
     best, strength = min(candidates, key=lambda pair: float(np.abs(y - x @ pair[0].T).mean()))
-    return best, weights(len(view), strength), strength
+    return best, solve(*moments(series, len(view), lookback, horizon), strength).numpy(), strength
 
 
 # --- networks -------------------------------------------------------------------------------------------------------

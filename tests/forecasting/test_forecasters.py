@@ -134,6 +134,20 @@ def test_ridge_is_sklearns():
     np.testing.assert_allclose(training.ridge(inputs, targets, 3.0), expected, atol=1e-10)
 
 
+@pytest.mark.parametrize(("lookback", "horizon"), [(1, 1), (5, 3), (12, 30)])
+def test_moments_are_those_of_the_windows(lookback, horizon):
+    walks = np.random.default_rng(0).normal(size=(80, 2)).cumsum(0)
+    values = torch.from_numpy(walks + np.array([1e4, -3.0]))
+    count = 80 - lookback - horizon + 1 - 4  # the last windows are not among them
+    x, y = training.pairs(training.windows(values, lookback, horizon)[:count].numpy(), lookback)
+    gram, cross = training.moments(values, count, lookback, horizon)
+    np.testing.assert_allclose(gram, x.T @ x, atol=1e-8)
+    np.testing.assert_allclose(cross, x.T @ y, atol=1e-8)
+    np.testing.assert_allclose(
+        training.solve(gram, cross, 0.5), training.ridge(x, y, 0.5 * max(np.trace(x.T @ x) / lookback, 1e-8)), atol=1e-8
+    )
+
+
 def test_linear_finds_a_linear_rule():
     """A straight line and a sine obey linear recurrences: the forecast is exact, up to the penalty."""
     time = np.arange(300.0)

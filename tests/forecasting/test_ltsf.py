@@ -35,12 +35,12 @@ def series(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Small members: lookbacks 24 and 48, a handful of steps."""
+    """Small members: lookbacks 24, 36 and 48, a handful of steps."""
     plan = training.Plan(max_epochs=2, steps_per_epoch=3, patience=2, batch=16, warm_up=0.3, averaging=0.9)
     monkeypatch.setattr(families, "_PLAN", plan)
-    monkeypatch.setattr(families, "LOOKBACKS", (24, 48))
+    monkeypatch.setattr(families, "LOOKBACKS", (24, 36, 48))
     small = {
-        name: families.Family(family.network, family.dropout, patches=(9, 9), lookbacks=(24, 48), skips=family.skips)
+        name: families.Family(family.network, family.dropout, patches=(9, 9, 9), skips=family.skips)
         for name, family in families.FAMILIES.items()
     }
     monkeypatch.setattr(families, "FAMILIES", small)
@@ -110,12 +110,14 @@ def test_a_family_is_the_mean_of_its_members(series, quick):
     for row in families.scores(task, ("cnn", "lstm", "transformer", "plain-lstm")):
         rows.setdefault(row.model, []).append(row)
     assert {name: len(found) for name, found in rows.items()} == {
-        "seasonal-naive": 1, "ridge, one lookback": 2, "ridge": 1, "combined": 1, "combined + ridge": 1,
-        "plain-lstm": 1, "plain-lstm, no skip": 2, "plain-lstm, chosen": 1,
+        "seasonal-naive": 1, "ridge, one lookback": 3, "ridge, two lookbacks": 3, "ridge": 1, "combined": 1,
+        "combined + ridge": 1, "plain-lstm": 1, "plain-lstm, no skip": 2, "plain-lstm, chosen": 1,
         **{f"{family}{which}": count for family in families.MAIN
            for which, count in (("", 1), (", skip", 2), (", no skip", 2), (", chosen", 1))},
     }  # fmt: skip
-    assert rows["cnn"][0].lookback == rows["combined"][0].lookback == "24+48"
+    best = min(rows["ridge, two lookbacks"], key=lambda row: row.validation_mse)
+    assert best.lookback == rows["ridge"][0].lookback == rows["cnn"][0].lookback == rows["combined"][0].lookback
+    assert rows["ridge"][0].mse == best.mse
     chosen = rows["cnn, chosen"][0]
     single = [*rows["cnn, skip"], *rows["cnn, no skip"], *rows["cnn"]]
     assert chosen.validation_mse <= min(row.validation_mse for row in single)
@@ -199,3 +201,11 @@ def test_a_task_done_is_not_done_again(tmp_path, quick, monkeypatch):
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows][:2] == ["seasonal-naive", "ridge, one lookback"]
     assert all(row["dataset"] == "series" and row["horizon"] == 12 and row["seconds"] >= 0 for row in rows)
+
+
+def test_validation_sees_all_times_of_a_day():
+    starts = torch.arange(100, 2884)
+    chosen = families.spread(starts)
+    assert chosen[0] == 100 and chosen[-1] == 2883 and len(chosen) == families.VALIDATED == len(chosen.unique())
+    assert len((chosen % 24).unique()) == 24
+    assert torch.equal(families.spread(starts[:7]), starts[:7])
