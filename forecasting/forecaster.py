@@ -68,6 +68,7 @@ class NetworkForecaster(DirectForecaster):
         the learning rate. If not, or without such windows, the weights stay as pretrained.
     max_epochs, steps_per_epoch, patience, batch, learning_rate, weight_decay, validation
         See `forecasting.training.Plan`. Early stopping watches the last `validation` share of the training windows.
+        steps_per_epoch None draws a quarter of the training windows an epoch, in 40 to 160 steps.
     random_state : int, numpy RandomState or None
         Of the first weights, the dropout and the order of windows. The same gives the same numbers on the same device.
     device : "auto", "cpu", "cuda", ...
@@ -105,7 +106,7 @@ class NetworkForecaster(DirectForecaster):
         passes: int = 100,
         fine_tune: bool = True,
         max_epochs: int = 30,
-        steps_per_epoch: int = 40,
+        steps_per_epoch: int | None = None,
         patience: int = 6,
         batch: int = 32,
         learning_rate: float = 2e-3,
@@ -191,10 +192,11 @@ class NetworkForecaster(DirectForecaster):
     def _run(
         self, network: nn.Module, values: np.ndarray, starts: tuple[Tensor, Tensor], rate: float
     ) -> list[dict[str, float]]:
+        quarter = len(starts[0]) * values.shape[1] // (4 * self.batch)  # of all windows, in steps
         plan = training.Plan(
-            max_epochs=self.max_epochs, steps_per_epoch=self.steps_per_epoch, patience=self.patience, batch=self.batch,
-            learning_rate=rate, weight_decay=self.weight_decay, validation=self.validation,
-            joint=self.mix,
+            max_epochs=self.max_epochs, steps_per_epoch=self.steps_per_epoch or min(160, max(40, quarter)),
+            patience=self.patience, batch=self.batch, learning_rate=rate, weight_decay=self.weight_decay,
+            validation=self.validation, joint=self.mix,
         )  # fmt: skip
         measure = pinball_loss if self.intervals == "quantile" else training.absolute
         return training.fit(

@@ -298,3 +298,15 @@ def test_default_sizes():
     assert default_lookback(1344, 24, 24) == 168 and default_patch(168, 24) == 24
     assert default_lookback(96, 12, 12) == 24 and default_patch(24, 12) == 12
     assert default_lookback(9000, 288, 288) == 576 and default_lookback(10, 3, 24) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "steps"), [(300, None, 40), (12_000, None, 74), (40_000, None, 160), (40_000, 7, 7)]
+)
+def test_a_long_series_gets_more_steps_an_epoch(monkeypatch, rows, given, steps):
+    """A quarter of the windows: (.8 * (12,000 - 51) - 3) / 128 = 74."""
+    plans = []
+    monkeypatch.setattr(training, "fit", lambda *arguments: plans.append(arguments[4]) or [])
+    series = pd.Series(np.sin(np.arange(rows)), pd.date_range("2024", periods=rows, freq="h"))
+    CNNForecaster(**{**QUICK, "steps_per_epoch": given}).fit(series, fh=[1, 2, 3, 4])
+    assert plans[0].steps_per_epoch == steps
