@@ -1,8 +1,8 @@
 """M4's 414 hourly series, one pooled model for all of them (Makridakis, Spiliotis and Assimakopoulos 2020).
 
-Each series gives its last 48 hours as the test. A model is trained on windows of all series together, each standardised
-by itself; a family is the mean of two members, lookbacks of a week and of two. Errors are M4's: sMAPE, MASE and OWA,
-the mean of both over those of Naive 2.
+Each series gives its last 48 hours as the test. A model is trained on windows of all series together, the logarithm of
+each standardised by itself, since half of what is measured is relative; a family is the mean of two members, lookbacks
+of a week and of two. Errors are M4's: sMAPE, MASE and OWA, the mean of both over those of Naive 2.
 """
 
 import gzip
@@ -17,7 +17,9 @@ import numpy as np
 import pandas as pd
 
 from forecasting import models as forecasters
+from forecasting.base import standardiser
 from forecasting.measures import mase, smape
+from forecasting.pooled import pool
 from lab import console
 from lab.device import threads
 from lab.errors import InputError, unknown
@@ -25,9 +27,12 @@ from lab.run import Run
 
 SEASON, HORIZON = 24, 48  # hours
 LOOKBACKS = (168, 336)
-FAMILIES = ("cnn", "lstm", "transformer")
+FAMILIES = ("cnn", "lstm", "transformer", "linear")
 EPOCHS = 30
-TRAINING = {"max_epochs": EPOCHS, "steps_per_epoch": 100, "batch": 128, "dropout": 0.2, "skip": True}
+VALIDATION = 0.2  # share of each series' windows
+TRAINING = {
+    "max_epochs": EPOCHS, "steps_per_epoch": 100, "batch": 128, "dropout": 0.2, "skip": True, "validation": VALIDATION
+}  # fmt: skip
 PUBLISHED = (
     ("best submission", 0.410, "M4, Makridakis et al. 2020, hourly series"),
     ("Smyl (winner over all)", 0.440, "the same"),
@@ -48,7 +53,7 @@ class Panel:
 def load(folder: Path | None = None) -> Panel:
     """Hourly-train.csv and Hourly-test.csv (or .gz) of `folder`, or of LAB_DATA/m4_hourly.
 
-    Raises InputError for a folder without them.
+    Raises InputError for a folder without them, and for a value that has no logarithm.
     """
     if folder is None:
         if "LAB_DATA" not in os.environ:
@@ -56,6 +61,9 @@ def load(folder: Path | None = None) -> Panel:
         folder = Path(os.environ["LAB_DATA"]) / "m4_hourly"
     train, test = _table(folder, "Hourly-train.csv"), _table(folder, "Hourly-test.csv")
     histories = [row[np.isfinite(row)] for row in train.to_numpy(float)]
+    for name, history in zip(train.index, histories, strict=True):
+        if history.min() <= 0:
+            raise InputError(f"{folder}: series {name} has the value {history.min():g}; M4's values are all above 0")
     return Panel([str(name) for name in train.index], histories, test.loc[train.index].to_numpy(float)[:, :HORIZON])
 
 
@@ -104,24 +112,28 @@ def score(panel: Panel, forecasts: np.ndarray) -> tuple[float, float]:
 
 
 def pooled(panel: Panel, kind: str, lookback: int, seed: int, device: str) -> np.ndarray:
-    """Forecasts (series, horizon) of one network trained on all series."""
+    """Forecasts (series, horizon) of one model trained on all series."""
+    histories = [np.log(history) for history in panel.train]
     index = pd.MultiIndex.from_tuples(
-        [(name, hour) for name, history in zip(panel.names, panel.train, strict=True) for hour in range(len(history))],
+        [(name, hour) for name, history in zip(panel.names, histories, strict=True) for hour in range(len(history))],
         names=["series", "hour"],
     )
-    frame = pd.DataFrame({"value": np.concatenate(panel.train)}, index=index)
-    setting = forecasters.Setting(SEASON, lookback, EPOCHS, seed, device)
-    forecaster = forecasters.MODELS[kind].make(setting).set_params(patch=SEASON, **TRAINING)
+    frame = pd.DataFrame({"value": np.concatenate(histories)}, index=index)
+    means, spreads = (part[:, 0] for part in np.stack([standardiser(each[:, None]) for each in histories], axis=1))
+    recent = np.stack([history[-lookback:] for history in histories])
+    windows = ((recent - means[:, None]) / spreads[:, None])[:, :, None]  # (series, lookback, 1)
     with threads(1):
-        forecaster.pretrain(frame, fh=np.arange(1, HORIZON + 1))
-        means = np.array([history.mean() for history in panel.train])
-        spreads = np.array([history.std() or 1.0 for history in panel.train])
-        recent = np.stack([history[-lookback:] for history in panel.train])
-        windows = (recent - means[:, None]) / spreads[:, None]
-        forecaster.network_ = forecaster.pretrained_network_.eval()
-        forecaster.lookback_, forecaster.horizon_ = lookback, HORIZON
-        ahead = forecaster._backcast(windows[:, :, None])[:, :, 0]
-    return ahead * spreads[:, None] + means[:, None]
+        if kind == "linear":
+            weights = pool(frame, HORIZON, lookback, VALIDATION).linear(HORIZON)
+            ahead = windows[:, -1] + (windows - windows[:, -1:])[:, :, 0] @ weights.T
+        else:
+            setting = forecasters.Setting(SEASON, lookback, EPOCHS, seed, device)
+            forecaster = forecasters.MODELS[kind].make(setting).set_params(patch=SEASON, **TRAINING)
+            forecaster.pretrain(frame, fh=np.arange(1, HORIZON + 1))
+            forecaster.network_ = forecaster.pretrained_network_.eval()
+            forecaster.lookback_, forecaster.horizon_ = lookback, HORIZON
+            ahead = forecaster._backcast(windows)[:, :, 0]
+    return np.exp(ahead * spreads[:, None] + means[:, None])
 
 
 def check(names: Sequence[str]) -> list[str]:
@@ -141,10 +153,12 @@ def measure(panel: Panel, names: Sequence[str], seeds: int, device: str, run: Ru
         _row("naive 2", 0, score(panel, base), yardstick, 0.0),
         _row("seasonal-naive", 0, score(panel, repeat), yardstick, 0.0),
     ]
-    with console.bar("M4 hourly", seeds * len(names) * len(LOOKBACKS), "networks") as advance:
+    networks = [name for name in names if name != "linear"]
+    count = (seeds * len(networks) + ("linear" in names)) * len(LOOKBACKS)
+    with console.bar("M4 hourly", count, "models") as advance:
         for seed in range(seeds):
             found, took = {}, 0.0
-            for name in names:
+            for name in networks if seed else names:  # the linear model has no seed
                 began = time.perf_counter()
                 members = []
                 for lookback in LOOKBACKS:
@@ -152,11 +166,12 @@ def measure(panel: Panel, names: Sequence[str], seeds: int, device: str, run: Ru
                     advance(1, f"{name}, lookback {lookback}, seed {seed}")
                 found[name] = np.mean(members, axis=0)
                 seconds = time.perf_counter() - began
-                took += seconds
+                took += seconds * (name in networks)
                 rows.append(_row(name, seed, score(panel, found[name]), yardstick, seconds))
                 run.scalars({f"forecast/owa/{name}": rows[-1]["owa"]}, seed)
-            if len(names) > 1:
-                rows.append(_row("combined", seed, score(panel, np.mean(list(found.values()), 0)), yardstick, took))
+            if len(networks) > 1:
+                mean = np.mean([found[name] for name in networks], axis=0)
+                rows.append(_row("combined", seed, score(panel, mean), yardstick, took))
     table = pd.DataFrame(rows)
     run.table("m4", table)
     return table

@@ -57,18 +57,22 @@ def test_owa_of_naive_2_is_1_and_every_model_has_a_row(tmp_path, monkeypatch):
     monkeypatch.setitem(m4.TRAINING, "max_epochs", 2)
     monkeypatch.setattr(m4, "LOOKBACKS", (72,))
     with Run.open(tmp_path, "m4", {}) as run:
-        table = m4.measure(panel(), ["cnn", "lstm"], 1, "cpu", run)
+        table = m4.measure(panel(), ["cnn", "lstm", "linear"], 2, "cpu", run)
+    assert table.groupby("model").size().to_dict() == {
+        "naive 2": 1, "seasonal-naive": 1, "linear": 1, "cnn": 2, "lstm": 2, "combined": 2,
+    }  # fmt: skip
     owa = m4.summary(table).set_index("model")["owa"]
     assert owa["naive 2"] == 1
     assert owa["combined"] < 1.2 and owa["seasonal-naive"] < 1.5
-    assert set(owa.index) == {"naive 2", "seasonal-naive", "cnn", "lstm", "combined"}
+    assert set(owa.index) == {"naive 2", "seasonal-naive", "cnn", "lstm", "linear", "combined"}
 
 
-def test_pooled_forecasts_are_in_each_series_own_unit(monkeypatch):
+@pytest.mark.parametrize("kind", ["cnn", "linear"])
+def test_pooled_forecasts_are_in_each_series_own_unit(monkeypatch, kind):
     monkeypatch.setitem(m4.TRAINING, "steps_per_epoch", 10)
     monkeypatch.setitem(m4.TRAINING, "max_epochs", 2)
     found = panel()
-    ahead = m4.pooled(found, "cnn", 72, 0, "cpu")
+    ahead = m4.pooled(found, kind, 72, 0, "cpu")
     assert ahead.shape == (6, 48)
     for forecast, truth in zip(ahead, found.test, strict=True):
         assert np.abs(forecast - truth).mean() < 0.2 * truth.mean()
@@ -124,7 +128,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     ("words", "says"),
     [
         (["m4", "--data", "nowhere"], "Hourly-train.csv is missing"), (["pems", "--data", "nowhere"], "is missing"),
-        (["m4", "--models", "linear"], "unknown model 'linear'"), (["pems", "--models", "cn"], "did you mean cnn"),
+        (["m4", "--models", "theta"], "unknown model 'theta'"), (["pems", "--models", "cn"], "did you mean cnn"),
         (["m4", "--horizons", "5"], "no --horizons"), (["pems", "--seeds", "0"], "at least 1 seed"),
     ],
 )  # fmt: skip
@@ -145,3 +149,21 @@ def test_packed_and_plain_files_are_read(tmp_path, monkeypatch):
     for load in (m4.load, pems.load):
         with pytest.raises(InputError, match="LAB_DATA"):
             load()
+
+
+def test_a_value_without_a_logarithm_is_refused(tmp_path):
+    hours = [f"V{hour}" for hour in range(1, 201)]
+    frame = pd.DataFrame(np.ones((2, 200)), index=pd.Index(["H1", "H2"], name="V0"), columns=hours)
+    frame.to_csv(tmp_path / "Hourly-test.csv")
+    frame.loc["H2", "V7"] = 0.0
+    frame.to_csv(tmp_path / "Hourly-train.csv")
+    with pytest.raises(InputError, match=r"series H2 has the value 0; M4's values are all above 0"):
+        m4.load(tmp_path)
+
+
+def test_pooled_forecasts_are_made_of_logarithms():
+    """Squares have twice the logarithms, so that their forecasts are the squares of the forecasts."""
+    found = panel()
+    squares = m4.Panel(found.names, [history**2 for history in found.train], found.test**2)
+    ahead = m4.pooled(found, "linear", 72, 0, "cpu")
+    np.testing.assert_allclose(m4.pooled(squares, "linear", 72, 0, "cpu"), ahead**2, rtol=1e-6)
