@@ -27,7 +27,7 @@ from forecasting.networks.transformer import Transformer
 from lab.errors import InputError
 
 LOOKBACKS = (336, 504, 720, 1440)
-"""Steps that forecasts may look back; a task takes two of them."""
+"""Steps that forecasts may look back, unless others are given; a task takes two of them."""
 VALIDATED = 360  # so many windows of the validation part stand for all: neighbours share all but one step
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # ridge penalties, in units of the mean squared input
 
@@ -194,10 +194,13 @@ def linear(weights: Tensor, x: Tensor) -> Tensor:
     return torch.einsum("blc,hl->bhc", x - last, weights) + last
 
 
-def scores(task: Task, names: tuple[str, ...]) -> Iterator[Score]:
-    """Every row of one task: the naive floor, the ridge, each family with its members, and the families combined."""
+def scores(task: Task, names: tuple[str, ...], lookbacks: tuple[int, ...] = ()) -> Iterator[Score]:
+    """Every row of one task: the naive floor, the ridge, each family with its members, and the families combined.
+
+    lookbacks: those to choose two from; LOOKBACKS when left out.
+    """
     yield task.score("seasonal-naive", [task.naive()])
-    ridges = [task.ridge(lookback) for lookback in task.lookbacks(LOOKBACKS)]
+    ridges = [task.ridge(lookback) for lookback in task.lookbacks(lookbacks or LOOKBACKS)]
     for member in ridges:
         yield task.score("ridge, one lookback", [member])
     pairs = [list(pair) for pair in combinations(ridges, 2)] or [ridges]
@@ -212,10 +215,10 @@ def scores(task: Task, names: tuple[str, ...]) -> Iterator[Score]:
     for name in names:
         family = FAMILIES[name]
         members = []
-        lookbacks = task.lookbacks(family.lookbacks or pair)
-        for lookback, skip in product(lookbacks, family.skips):
+        own = task.lookbacks(family.lookbacks or pair)
+        for lookback, skip in product(own, family.skips):
             members.append(task.fit(family, lookback, skip))
-            if len(family.skips) * len(lookbacks) > 1:
+            if len(family.skips) * len(own) > 1:
                 yield task.score(f"{name}, {'skip' if skip else 'no skip'}", members[-1:])
         yield task.score(name, members)
         subsets = _subsets(members)

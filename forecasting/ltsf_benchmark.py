@@ -36,20 +36,22 @@ MODELS = tuple(families.FAMILIES)
 DEFAULT = (*families.MAIN, "dlinear", "nlinear")
 
 
-def check(models: Sequence[str], horizons: Sequence[int], seeds: int) -> None:
-    """Raises InputError for a model there is none of, a horizon or a number of seeds below 1."""
+def check(models: Sequence[str], horizons: Sequence[int], seeds: int, lookbacks: Sequence[int] = ()) -> None:
+    """Raises InputError for a model there is none of, a horizon, lookback or number of seeds below 1."""
     for name in models:
         if name not in MODELS:
             raise unknown("model", name, MODELS, "(ridge and seasonal-naive always join)")
     if not horizons or min(horizons) < 1:
         raise InputError(f"horizons {tuple(horizons)} forecast nothing; give 96 192 336 720, say")
+    if min(lookbacks, default=1) < 1:
+        raise InputError(f"lookbacks {tuple(lookbacks)} see nothing; give 336 504 720 1440, say")
     if seeds < 1:
         raise InputError(f"seeds is {seeds}; give at least 1")
 
 
 def measure(
     data: Sequence[str], shares: ltsf.Share, horizons: Sequence[int], seeds: int, models: Sequence[str], run: Run,
-    where: str,
+    where: str, lookbacks: Sequence[int] = (),
 ) -> pd.DataFrame:  # fmt: skip
     """One row for each series, horizon, seed and model; tasks that `run` already has with these models are kept.
 
@@ -72,8 +74,18 @@ def measure(
         ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool,
     ):
         pending = [
-            pool.submit(task_rows, series[task[0]], shares, task[1], task[2], tuple(models), where, files[task])
-            for task in todo
+            pool.submit(
+                task_rows,
+                series[name],
+                shares,
+                horizon,
+                seed,
+                tuple(models),
+                where,
+                files[name, horizon, seed],
+                tuple(lookbacks),
+            )
+            for name, horizon, seed in todo
         ]
         try:
             for done in as_completed(pending):
@@ -94,13 +106,14 @@ def _one_thread() -> None:
 
 
 def task_rows(
-    data: str, shares: ltsf.Share, horizon: int, seed: int, models: tuple[str, ...], where: str, path: Path
-) -> str:
+    data: str, shares: ltsf.Share, horizon: int, seed: int, models: tuple[str, ...], where: str, path: Path,
+    lookbacks: tuple[int, ...] = (),
+) -> str:  # fmt: skip
     """Fit and score one task, write its rows to `path`; returns its name."""
     with device.threads(1):
         series = ltsf.load(data, shares)
         chosen = device.choose(where)
-        scores = families.scores(families.Task(series, horizon, seed, chosen), models)
+        scores = families.scores(families.Task(series, horizon, seed, chosen), models, lookbacks)
         base = {"dataset": series.name, "horizon": horizon, "seed": seed, "device": chosen.type}
         rows = [base | score._asdict() for score in scores]
     order = ["dataset", "horizon", "model", "lookback", "seed", "validation_mse", "mse", "mae", "seconds", "device"]

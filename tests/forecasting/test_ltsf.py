@@ -153,6 +153,7 @@ def test_every_family_learns_and_is_the_same_again(series, quick, name):
         (["--borders", "0.7,0.3,0.3"], "add up to 1"),
         (["--horizons", "0"], "forecast nothing"),
         (["--seeds", "0"], "seeds is 0"),
+        (["--lookbacks", "0", "336"], "lookbacks (0, 336) see nothing"),
         (["--horizons", "96"], "hold no window"),
     ],
 )
@@ -196,10 +197,11 @@ def test_a_task_done_is_not_done_again(tmp_path, quick, monkeypatch):
     path = tmp_path / "task.json"
     source = tmp_path / "series.csv"
     table().to_csv(source, index=False)
-    ltsf_benchmark.task_rows(str(source), (0.7, 0.1, 0.2), 12, 0, ("cnn",), "cpu", path)
+    ltsf_benchmark.task_rows(str(source), (0.7, 0.1, 0.2), 12, 0, ("cnn",), "cpu", path, (20, 36))
     assert ltsf_benchmark._done(path, ("cnn",)) and not ltsf_benchmark._done(path, ("cnn", "lstm"))
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows][:2] == ["seasonal-naive", "ridge, one lookback"]
+    assert {row["lookback"] for row in rows if row["model"] in ("ridge", "cnn")} == {"20+36"}
     assert all(row["dataset"] == "series" and row["horizon"] == 12 and row["seconds"] >= 0 for row in rows)
 
 
