@@ -194,22 +194,21 @@ def linear(weights: Tensor, x: Tensor) -> Tensor:
     return torch.einsum("blc,hl->bhc", x - last, weights) + last
 
 
-def scores(task: Task, names: tuple[str, ...], lookbacks: tuple[int, ...] = ()) -> Iterator[Score]:
+def scores(task: Task, names: tuple[str, ...], lookbacks: tuple[int, ...]) -> Iterator[Score]:
     """Every row of one task: the naive floor, the ridge, each family with its members, and the families combined.
 
-    lookbacks: those to choose two from; LOOKBACKS when left out.
+    lookbacks: those to choose two from.
     """
     yield task.score("seasonal-naive", [task.naive()])
-    ridges = [task.ridge(lookback) for lookback in task.lookbacks(lookbacks or LOOKBACKS)]
+    ridges = [task.ridge(lookback) for lookback in task.lookbacks(lookbacks)]
     for member in ridges:
         yield task.score("ridge, one lookback", [member])
+    searched = sum(member.seconds for member in ridges)
     pairs = [list(pair) for pair in combinations(ridges, 2)] or [ridges]
     tried = [task.score("ridge, two lookbacks", pair) for pair in pairs]
     yield from tried
-    best = min(range(len(pairs)), key=lambda i: tried[i].validation_mse)
-    # what the search costs is the ridge's
-    yield tried[best]._replace(model="ridge", seconds=sum(member.seconds for member in ridges))
-    ridges = pairs[best]
+    score, ridges = min(zip(tried, pairs, strict=True), key=lambda each: each[0].validation_mse)
+    yield score._replace(model="ridge", seconds=searched)
     pair = tuple(lookback for member in ridges for lookback in member.lookbacks)
     means: dict[str, Member] = {}
     for name in names:

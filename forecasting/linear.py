@@ -81,17 +81,17 @@ class RidgeForecaster(DirectForecaster):
         return training.split(count, self.horizon_, self.validation)[1]
 
     def _forecast(self, window: np.ndarray) -> np.ndarray:
-        return _apply(self.weights_, window[None])[0]
+        return apply_weights(self.weights_, window[None])[0]
 
     def _backcast(self, windows: np.ndarray) -> np.ndarray:
-        return _apply(self.early_weights_, windows)
+        return apply_weights(self.early_weights_, windows)
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:
         return [{"lookback": 3}, {"validation": 0.0}]
 
 
-def _apply(weights: np.ndarray, windows: np.ndarray) -> np.ndarray:
+def apply_weights(weights: np.ndarray, windows: np.ndarray) -> np.ndarray:
     """weights (horizon, lookback), windows (n, lookback, channels) -> (n, horizon, channels)."""
     last = windows[:, -1:]
     return np.einsum("hl,nlc->nhc", weights, windows - last, optimize=True) + last

@@ -36,22 +36,22 @@ MODELS = tuple(families.FAMILIES)
 DEFAULT = (*families.MAIN, "dlinear", "nlinear")
 
 
-def check(models: Sequence[str], horizons: Sequence[int], seeds: int, lookbacks: Sequence[int] = ()) -> None:
+def check(models: Sequence[str], horizons: Sequence[int], seeds: int, lookbacks: Sequence[int]) -> None:
     """Raises InputError for a model there is none of, a horizon, lookback or number of seeds below 1."""
     for name in models:
         if name not in MODELS:
             raise unknown("model", name, MODELS, "(ridge and seasonal-naive always join)")
     if not horizons or min(horizons) < 1:
         raise InputError(f"horizons {tuple(horizons)} forecast nothing; give 96 192 336 720, say")
-    if min(lookbacks, default=1) < 1:
+    if min(lookbacks) < 1:
         raise InputError(f"lookbacks {tuple(lookbacks)} see nothing; give 336 504 720 1440, say")
     if seeds < 1:
         raise InputError(f"seeds is {seeds}; give at least 1")
 
 
 def measure(
-    data: Sequence[str], shares: ltsf.Share, horizons: Sequence[int], seeds: int, models: Sequence[str], run: Run,
-    where: str, lookbacks: Sequence[int] = (),
+    data: Sequence[str], shares: ltsf.Share, horizons: Sequence[int], seeds: int, models: tuple[str, ...], run: Run,
+    where: str, lookbacks: tuple[int, ...],
 ) -> pd.DataFrame:  # fmt: skip
     """One row for each series, horizon, seed and model; tasks that `run` already has with these models are kept.
 
@@ -74,18 +74,8 @@ def measure(
         ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool,
     ):
         pending = [
-            pool.submit(
-                task_rows,
-                series[name],
-                shares,
-                horizon,
-                seed,
-                tuple(models),
-                where,
-                files[name, horizon, seed],
-                tuple(lookbacks),
-            )
-            for name, horizon, seed in todo
+            pool.submit(task_rows, series[name], shares, horizon, seed, models, where, file, lookbacks)
+            for name, horizon, seed, file in ((*task, files[task]) for task in todo)
         ]
         try:
             for done in as_completed(pending):
@@ -107,7 +97,7 @@ def _one_thread() -> None:
 
 def task_rows(
     data: str, shares: ltsf.Share, horizon: int, seed: int, models: tuple[str, ...], where: str, path: Path,
-    lookbacks: tuple[int, ...] = (),
+    lookbacks: tuple[int, ...],
 ) -> str:  # fmt: skip
     """Fit and score one task, write its rows to `path`; returns its name."""
     with device.threads(1):

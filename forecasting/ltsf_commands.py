@@ -37,6 +37,8 @@ class BenchmarkForecasters(Command):
     """auto, cpu or cuda."""
 
     def __call__(self) -> None:
+        if self.lookbacks and self.protocol != "ltsf":
+            raise InputError(f"the {self.protocol} protocol takes no --lookbacks; leave them out")
         {"ltsf": self._ltsf, "rolling": self._rolling, "m4": self._split, "pems": self._split}[self.protocol]()
 
     def _ltsf(self) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from forecasting import models as forecasters
 from forecasting.base import standardiser
+from forecasting.linear import apply_weights
 from forecasting.measures import mase, smape
 from forecasting.pooled import pool
 from lab import console
@@ -53,7 +54,7 @@ class Panel:
 def load(folder: Path | None = None) -> Panel:
     """Hourly-train.csv and Hourly-test.csv (or .gz) of `folder`, or of LAB_DATA/m4_hourly.
 
-    Raises InputError for a folder without them, and for a value that has no logarithm.
+    Raises InputError for a folder without them, a series too short to look back, and a value without a logarithm.
     """
     if folder is None:
         if "LAB_DATA" not in os.environ:
@@ -62,6 +63,9 @@ def load(folder: Path | None = None) -> Panel:
     train, test = _table(folder, "Hourly-train.csv"), _table(folder, "Hourly-test.csv")
     histories = [row[np.isfinite(row)] for row in train.to_numpy(float)]
     for name, history in zip(train.index, histories, strict=True):
+        if len(history) < max(LOOKBACKS):
+            hours = max(LOOKBACKS)
+            raise InputError(f"{folder}: series {name} has {len(history)} hours; a forecast looks back {hours}")
         if history.min() <= 0:
             raise InputError(f"{folder}: series {name} has the value {history.min():g}; M4's values are all above 0")
     return Panel([str(name) for name in train.index], histories, test.loc[train.index].to_numpy(float)[:, :HORIZON])
@@ -125,7 +129,7 @@ def pooled(panel: Panel, kind: str, lookback: int, seed: int, device: str) -> np
     with threads(1):
         if kind == "linear":
             weights = pool(frame, HORIZON, lookback, VALIDATION).linear(HORIZON)
-            ahead = windows[:, -1] + (windows - windows[:, -1:])[:, :, 0] @ weights.T
+            ahead = apply_weights(weights, windows)[:, :, 0]
         else:
             setting = forecasters.Setting(SEASON, lookback, EPOCHS, seed, device)
             forecaster = forecasters.MODELS[kind].make(setting).set_params(patch=SEASON, **TRAINING)

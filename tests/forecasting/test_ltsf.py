@@ -35,10 +35,9 @@ def series(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Small members: lookbacks 24, 36 and 48, a handful of steps."""
+    """Small members: patches of 9, a handful of steps."""
     plan = training.Plan(max_epochs=2, steps_per_epoch=3, patience=2, batch=16, warm_up=0.3, averaging=0.9)
     monkeypatch.setattr(families, "_PLAN", plan)
-    monkeypatch.setattr(families, "LOOKBACKS", (24, 36, 48))
     small = {
         name: families.Family(family.network, family.dropout, patches=(9, 9, 9), skips=family.skips)
         for name, family in families.FAMILIES.items()
@@ -107,7 +106,7 @@ def test_ridge_weights_are_the_normal_equations(series):
 def test_a_family_is_the_mean_of_its_members(series, quick):
     task = families.Task(series(), 12, seed=0, device=CPU)
     rows = {}
-    for row in families.scores(task, ("cnn", "lstm", "transformer", "plain-lstm")):
+    for row in families.scores(task, ("cnn", "lstm", "transformer", "plain-lstm"), (24, 36, 48)):
         rows.setdefault(row.model, []).append(row)
     assert {name: len(found) for name, found in rows.items()} == {
         "seasonal-naive": 1, "ridge, one lookback": 3, "ridge, two lookbacks": 3, "ridge": 1, "combined": 1,
@@ -154,6 +153,7 @@ def test_every_family_learns_and_is_the_same_again(series, quick, name):
         (["--horizons", "0"], "forecast nothing"),
         (["--seeds", "0"], "seeds is 0"),
         (["--lookbacks", "0", "336"], "lookbacks (0, 336) see nothing"),
+        (["--protocol", "m4", "--lookbacks", "168"], "the m4 protocol takes no --lookbacks"),
         (["--horizons", "96"], "hold no window"),
     ],
 )

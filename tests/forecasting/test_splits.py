@@ -139,25 +139,30 @@ def test_wrong_input_is_one_line(words, says, capsys):
 
 
 def test_packed_and_plain_files_are_read(tmp_path, monkeypatch):
-    table = pd.DataFrame({"V2": [1.0, 2.0], "V3": [3.0, np.nan]}, index=["H1", "H2"])
+    table = pd.DataFrame(np.ones((2, 600)), index=["H1", "H2"])
+    table.iloc[1, 550:] = np.nan
     with gzip.open(tmp_path / "Hourly-train.csv.gz", "wt") as file:
         table.to_csv(file)
     table.to_csv(tmp_path / "Hourly-test.csv")
     found = m4.load(tmp_path)
-    assert found.names == ["H1", "H2"] and [len(history) for history in found.train] == [2, 1]
+    assert found.names == ["H1", "H2"] and [len(history) for history in found.train] == [600, 550]
     monkeypatch.delenv("LAB_DATA", raising=False)
     for load in (m4.load, pems.load):
         with pytest.raises(InputError, match="LAB_DATA"):
             load()
 
 
-def test_a_value_without_a_logarithm_is_refused(tmp_path):
-    hours = [f"V{hour}" for hour in range(1, 201)]
-    frame = pd.DataFrame(np.ones((2, 200)), index=pd.Index(["H1", "H2"], name="V0"), columns=hours)
+def test_a_value_without_a_logarithm_and_a_short_series_are_refused(tmp_path):
+    hours = [f"V{hour}" for hour in range(1, 601)]
+    frame = pd.DataFrame(np.ones((2, 600)), index=pd.Index(["H1", "H2"], name="V0"), columns=hours)
     frame.to_csv(tmp_path / "Hourly-test.csv")
     frame.loc["H2", "V7"] = 0.0
     frame.to_csv(tmp_path / "Hourly-train.csv")
     with pytest.raises(InputError, match=r"series H2 has the value 0; M4's values are all above 0"):
+        m4.load(tmp_path)
+    frame.loc["H2", "V504":] = np.nan
+    frame.to_csv(tmp_path / "Hourly-train.csv")
+    with pytest.raises(InputError, match=r"series H2 has 503 hours; a forecast looks back 504"):
         m4.load(tmp_path)
 
 
