@@ -26,13 +26,13 @@ from forecasting.networks.plain import PlainLSTM, PlainTransformer
 from forecasting.networks.transformer import Transformer
 from lab.errors import InputError
 
-LOOKBACKS = (336, 504, 720, 1440)
+LOOKBACKS = (336, 504, 720, 1440, 2160)
 """Steps that forecasts may look back, unless others are given; a task takes two of them."""
 VALIDATED = 360  # so many windows of the validation part stand for all: neighbours share all but one step
 STRENGTHS = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # ridge penalties, in units of the mean squared input
 
 _PLAN = training.Plan(
-    max_epochs=8, steps_per_epoch=64, patience=8, batch=128, learning_rate=1e-3, warm_up=0.3, averaging=0.99
+    max_epochs=8, steps_per_epoch=64, patience=3, batch=128, learning_rate=1e-3, warm_up=0.3, averaging=0.99
 )
 
 
@@ -44,7 +44,7 @@ class Family:
     dropout: float
     learning_rate: float = 3e-3
     loss: training.Measure = training.absolute
-    patches: tuple[int, int, int] = (16, 24, 48)
+    patches: tuple[int, int, int] = (16, 24, 96)
     """Steps a patch for lookbacks up to 336, up to 720 and beyond."""
     lookbacks: tuple[int, ...] = ()
     """Of its members; left out, the task's two."""
@@ -151,7 +151,7 @@ class Task:
             core = Mixed(core, self.series.values.shape[1], dropout=family.dropout)
         network = Reversible(core, self._skips[lookback] if skip else None) if family.reversible else core
         network = network.to(self.device)
-        # a quarter of a million of a long series' windows, half as many of a short one's: more are waste
+        # 131,072 of a long series' windows, half as many of a short one's: more are waste
         long = len(windows.training) > 20_000
         plan = replace(_PLAN, learning_rate=family.learning_rate, steps_per_epoch=128 if long else 64, joint=family.mix)
         training.fit(

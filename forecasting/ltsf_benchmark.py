@@ -44,7 +44,7 @@ def check(models: Sequence[str], horizons: Sequence[int], seeds: int, lookbacks:
     if not horizons or min(horizons) < 1:
         raise InputError(f"horizons {tuple(horizons)} forecast nothing; give 96 192 336 720, say")
     if min(lookbacks) < 1:
-        raise InputError(f"lookbacks {tuple(lookbacks)} see nothing; give 336 504 720 1440, say")
+        raise InputError(f"lookbacks {tuple(lookbacks)} see nothing; give 336 504 720 1440 2160, say")
     if seeds < 1:
         raise InputError(f"seeds is {seeds}; give at least 1")
 

@@ -244,16 +244,17 @@ def _running_mean(network: nn.Module, decay: float) -> AveragedModel | None:
 @torch.no_grad()
 def error(
     network: nn.Module, view: Tensor, lookback: int, chosen: Tensor | None = None, measure: Measure = absolute,
-    batch: int = 1024,
+    batch: int = 512,
 ) -> float:  # fmt: skip
     """Mean of `measure` over the `chosen` windows of `view` (windows, lookback + horizon, channels), or all of them.
 
-    The last, incomplete batch counts for the windows it has.
+    batch: windows x channels at a time: more would not stay in a processor's cache. The last, incomplete one counts for
+    the windows it has.
     """
     network.eval()
     chosen = torch.arange(len(view)) if chosen is None else chosen
     total = 0.0
-    for part in chosen.split(batch):
+    for part in chosen.split(max(1, batch // view.shape[2])):
         rows = view[part]
         total += measure(network(rows[:, :lookback]), rows[:, lookback:]).item() * len(part)
     return total / len(chosen)
