@@ -4,6 +4,7 @@ Settings: NHITS is as neuralforecast has it (Challu et al., AAAI 2023: 2.8 milli
 windows; PatchTST has its authors' depth, a width of 64, which suits one series, and a season a patch. Both minimise the
 absolute error, stop early by the last fifth of the rows, and have the lookback that ours have. AutoARIMA searches by
 approximation, as R's does for seasons longer than a year of months, and is fitted to the last rows at every origin.
+Columns known ahead are given to NHITS and AutoARIMA; PatchTST takes none.
 """
 
 import logging
@@ -35,24 +36,40 @@ def _quiet() -> Iterator[None]:
 
 
 class Peer:
-    """One series, no exogenous columns; fitted once, and shown newer rows by `update`."""
+    """One series; fitted once, and shown newer rows by `update`. X has the rows of the series and of what follows."""
+
+    takes_known = False
+    """Whether it looks at the columns known ahead."""
 
     def get_tag(self, tag: str) -> bool:
         return False  # no intervals
 
     def fit(self, y: pd.Series, X: pd.DataFrame | None, fh: list[int]) -> "Peer":
         self.series, self.horizon = y, len(fh)
+        self.fitted = y.index
         self.frequency = getattr(y.index, "freq", None)
         with _quiet():
-            self._fit(y.to_numpy(np.float64))
+            self._fit(y.to_numpy(np.float64), self._known(X, y.index))
         return self
 
     def update(self, y: pd.Series, X: pd.DataFrame | None, update_params: bool) -> None:
         self.series = pd.concat([self.series, y])
 
     def predict(self, X: pd.DataFrame | None) -> pd.Series:
+        ahead = self._ahead()
+        known = self._known(X, self.series.index.append(ahead))
         with _quiet():
-            return pd.Series(self._predict(self.series.to_numpy(np.float64)), self._ahead())
+            return pd.Series(self._predict(self.series.to_numpy(np.float64), known), ahead)
+
+    def _known(self, X: pd.DataFrame | None, index: pd.Index) -> np.ndarray:
+        """(len(index), columns): numbers, in standard deviations of the rows fitted, and words as switches; without
+        those that never change there."""
+        if X is None or not self.takes_known:
+            return np.empty((len(index), 0))
+        numbers = pd.get_dummies(X, drop_first=True).astype(np.float64)
+        seen = numbers.loc[self.fitted]
+        changing = seen.columns[seen.nunique() > 1]
+        return ((numbers - seen.mean()) / seen.std()).loc[index, changing].to_numpy()
 
     def _ahead(self) -> pd.Index:
         index, last = self.series.index, self.series.index[-1]
@@ -63,11 +80,11 @@ class Peer:
             return pd.date_range(last, periods=self.horizon + 1, freq=self.frequency or step)[1:]
         return pd.RangeIndex(last + step, last + step * (self.horizon + 1), step)
 
-    def _fit(self, values: np.ndarray) -> None:
+    def _fit(self, values: np.ndarray, known: np.ndarray) -> None:
         raise NotImplementedError
 
-    def _predict(self, values: np.ndarray) -> np.ndarray:
-        """The `horizon` values after `values`."""
+    def _predict(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """The `horizon` values after `values`; known: (len(values) + horizon, columns)."""
         raise NotImplementedError
 
 
@@ -76,8 +93,9 @@ class NeuralPeer(Peer):
 
     def __init__(self, kind: str, setting: "Setting"):
         self.kind, self.setting = kind, setting
+        self.takes_known = kind == "NHITS"
 
-    def _fit(self, values: np.ndarray) -> None:
+    def _fit(self, values: np.ndarray, known: np.ndarray) -> None:
         import neuralforecast.models
         from neuralforecast import NeuralForecast
         from neuralforecast.losses.pytorch import MAE
@@ -88,7 +106,7 @@ class NeuralPeer(Peer):
         lookback = self.setting.lookback or default_lookback(len(values), self.horizon, cycle)
         patch = min(default_patch(lookback, cycle), lookback)
         held_out = max(self.horizon, len(values) // 5)
-        own: dict[str, Any] = {"scaler_type": "robust"} if self.kind == "NHITS" else {
+        own: dict[str, Any] = {"scaler_type": "robust", "futr_exog_list": _names(known)} if self.kind == "NHITS" else {
             "patch_len": patch, "stride": patch, "hidden_size": 64, "n_heads": 4, "linear_hidden_size": 128,
             "dropout": 0.2, "fc_dropout": 0.2, "revin": True, "scaler_type": "identity",
         }  # fmt: skip
@@ -100,28 +118,40 @@ class NeuralPeer(Peer):
         )  # fmt: skip
         self.mean, self.scale = values.mean(), values.std() or 1.0
         self.forecaster = NeuralForecast(models=[model], freq=1)
-        self.forecaster.fit(self._frame(values), val_size=held_out)
+        self.forecaster.fit(self._frame(values, known), val_size=held_out)
         self.network_ = self.forecaster.models[0]
 
-    def _predict(self, values: np.ndarray) -> np.ndarray:
-        made = self.forecaster.predict(self._frame(values))[self.kind].to_numpy(np.float64)
+    def _predict(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+        frame = self._frame(values, known)
+        seen, ahead = frame[: len(values)], frame[len(values) :].drop(columns="y")
+        made = self.forecaster.predict(seen, futr_df=ahead)[self.kind].to_numpy(np.float64)
         return made * self.scale + self.mean
 
-    def _frame(self, values: np.ndarray) -> pd.DataFrame:
-        scaled = (values - self.mean) / self.scale
-        return pd.DataFrame({"unique_id": "series", "ds": np.arange(len(values)), "y": scaled.astype(np.float32)})
+    def _frame(self, values: np.ndarray, known: np.ndarray) -> pd.DataFrame:
+        """A row for each of `known`; y is missing where `values` have ended."""
+        scaled = np.full(len(known), np.nan, np.float32)
+        scaled[: len(values)] = (values - self.mean) / self.scale
+        columns = pd.DataFrame(known.astype(np.float32), columns=_names(known))
+        return pd.DataFrame({"unique_id": "series", "ds": np.arange(len(known)), "y": scaled}).join(columns)
+
+
+def _names(known: np.ndarray) -> list[str]:
+    return [f"known{column}" for column in range(known.shape[1])]
 
 
 class AutoARIMA(Peer):
     """statsforecast's search (Hyndman and Khandakar, 2008) over seasonal models."""
 
+    takes_known = True
+
     def __init__(self, setting: "Setting"):
         self.setting = setting
 
-    def _fit(self, values: np.ndarray) -> None:
+    def _fit(self, values: np.ndarray, known: np.ndarray) -> None:
         from statsforecast.models import AutoARIMA as Search
 
-        self.model = Search(season_length=self.setting.season, approximation=True).fit(values)
+        search = Search(season_length=self.setting.season, approximation=True)
+        self.model = search.fit(values, known if known.size else None)
 
-    def _predict(self, values: np.ndarray) -> np.ndarray:
-        return self.model.predict(self.horizon)["mean"]
+    def _predict(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+        return self.model.predict(self.horizon, known[len(values) :] if known.size else None)["mean"]

@@ -27,10 +27,10 @@ def test_forecasts_lie_where_the_series_goes_on(index):
     """Also after an update, which loses pandas' frequency."""
 
     class Last(nixtla.Peer):
-        def _fit(self, values):
+        def _fit(self, values, known):
             pass
 
-        def _predict(self, values):
+        def _predict(self, values, known):
             return np.repeat(values[-1], self.horizon)
 
     series = pd.Series(np.arange(30.0), index)
@@ -39,6 +39,46 @@ def test_forecasts_lie_where_the_series_goes_on(index):
     peer.update(series[10:20], None, update_params=False)
     made = peer.predict(None)
     assert made.index.equals(index[20:23]) and made.tolist() == [19.0] * 3
+
+
+def test_known_columns_reach_a_peer_in_units_of_the_rows_fitted():
+    """A column that never changed has none, and what comes later moves no unit."""
+
+    class Looks(nixtla.Peer):
+        takes_known = True
+
+        def _fit(self, values, known):
+            self.seen = known
+
+        def _predict(self, values, known):
+            self.given = known
+            return values[-self.horizon :]
+
+    index = pd.date_range("2024-01-01", periods=6, freq="h")
+    known = pd.DataFrame({"warm": [1.0, 3.0, 1.0, 3.0, 99.0, 2.0], "still": 1.0, "day": list("ababba")}, index)
+    peer = Looks().fit(pd.Series(np.arange(4.0), index[:4]), known, [1, 2])
+    peer.predict(known)
+    unit = np.std([1, 3, 1, 3], ddof=1)
+    assert peer.seen.shape == (4, 2) and peer.given.shape == (6, 2)
+    assert peer.given[:, 0] == pytest.approx((known["warm"].to_numpy() - 2) / unit)
+    assert np.array_equal(peer.given[:4], peer.seen)
+
+
+@pytest.mark.parametrize("name", ["nhits", "autoarima"])
+def test_a_known_column_is_made_use_of(name, monkeypatch):
+    """Noise plus what is known ahead, which nothing else can forecast."""
+    pytest.importorskip(MODELS[name].needs, reason=_SKIP.format(MODELS[name].needs))
+    monkeypatch.setattr(nixtla, "STEPS", 200)
+    generator = np.random.default_rng(0)
+    index = pd.date_range("2024-01-01", periods=412, freq="h")
+    known = pd.DataFrame({"switch": generator.integers(0, 2, 412).astype(float)}, index)
+    series = pd.Series(10 * known["switch"] + generator.normal(0, 1, 412), index)
+    errors = []
+    for given in (known, None):
+        peer = MODELS[name].make(Setting(1, 24, 1, 0, "cpu"))
+        made = peer.fit(series[:400], given, list(range(1, 13))).predict(given)
+        errors.append(np.abs(made - series[400:]).mean())
+    assert errors[0] < 0.5 * errors[1]
 
 
 @pytest.mark.slow
