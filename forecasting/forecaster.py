@@ -98,7 +98,7 @@ class NetworkForecaster(DirectForecaster):
         lookback: int | None = None,
         patch: int | None = None,
         width: int | None = None,
-        dropout: float = 0.3,
+        dropout: float = 0.1,
         skip: bool = False,
         mix: bool = False,
         options: dict[str, Any] | None = None,
