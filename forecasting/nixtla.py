@@ -1,7 +1,7 @@
 """Peers from neuralforecast and statsforecast behind the few methods that the rolling comparison asks of a forecaster.
 
 Settings: NHITS is as neuralforecast has it (Challu et al., AAAI 2023: 2.8 million weights), with its robust scaling of
-windows; PatchTST has its authors' depth, a width of 64, which suits one series, and a season a patch. Both minimise the
+windows where no column is known ahead; PatchTST has its authors' depth, a width of 64, which suits one series, and a season a patch. Both minimise the
 absolute error, stop early by the last fifth of the rows, and have the lookback that ours have. AutoARIMA searches by
 approximation, as R's does for seasons longer than a year of months, and is fitted to the last rows at every origin.
 Columns known ahead are given to NHITS and AutoARIMA; PatchTST takes none.
@@ -106,7 +106,9 @@ class NeuralPeer(Peer):
         lookback = self.setting.lookback or default_lookback(len(values), self.horizon, cycle)
         patch = min(default_patch(lookback, cycle), lookback)
         held_out = max(self.horizon, len(values) // 5)
-        own: dict[str, Any] = {"scaler_type": "robust", "futr_exog_list": _names(known)} if self.kind == "NHITS" else {
+        # a window's quartiles know nothing of a switch that is off in most of it, and known columns come scaled
+        scaler = "identity" if known.size else "robust"
+        own: dict[str, Any] = {"scaler_type": scaler, "futr_exog_list": _names(known)} if self.kind == "NHITS" else {
             "patch_len": patch, "stride": patch, "hidden_size": 64, "n_heads": 4, "linear_hidden_size": 128,
             "dropout": 0.2, "fc_dropout": 0.2, "revin": True, "scaler_type": "identity",
         }  # fmt: skip
