@@ -1,10 +1,10 @@
 """Peers from neuralforecast and statsforecast behind the few methods that the rolling comparison asks of a forecaster.
 
 Settings: NHITS is as neuralforecast has it (Challu et al., AAAI 2023: 2.8 million weights), with its robust scaling of
-windows where no column is known ahead; PatchTST has its authors' depth, a width of 64, which suits one series, and a season a patch. Both minimise the
-absolute error, stop early by the last fifth of the rows, and have the lookback that ours have. AutoARIMA searches by
-approximation, as R's does for seasons longer than a year of months, and is fitted to the last rows at every origin.
-Columns known ahead are given to NHITS and AutoARIMA; PatchTST takes none.
+windows where no column is known ahead; PatchTST has its authors' depth, a width of 64, which suits one series, and a
+season a patch. Both minimise the absolute error, stop early by the last fifth of the rows, and have the lookback that
+ours have. AutoARIMA searches by approximation, as R's does for seasons longer than a year of months, and is fitted to
+the last rows at every origin. Columns known ahead are given to NHITS and AutoARIMA; PatchTST takes none.
 """
 
 import logging
