@@ -151,7 +151,7 @@ class Task:
             core = Mixed(core, self.series.values.shape[1], dropout=family.dropout)
         network = Reversible(core, self._skips[lookback] if skip else None) if family.reversible else core
         network = network.to(self.device)
-        # 131,072 of a long series' windows, half as many of a short one's: more are waste
+        # at most 131,072 of a long series' windows, half as many of a short one's: more are waste
         long = len(windows.training) > 20_000
         plan = replace(_PLAN, learning_rate=family.learning_rate, steps_per_epoch=128 if long else 64, joint=family.mix)
         training.fit(
