@@ -9,6 +9,7 @@ that what averaging and the skip contribute can be read off (the ablation).
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from forecasting import ltsf, training
+from forecasting.networks import fast
 from forecasting.networks.cnn import CNN
 from forecasting.networks.cnn_lstm import CNNLSTM
 from forecasting.networks.linear import DLinear, NLinear
 from forecasting.networks.lstm import LSTM
 from forecasting.networks.mixed import Mixed
-from forecasting.networks.norm import Reversible
+from forecasting.networks.norm import Reversible, fold, unfold
 from forecasting.networks.plain import PlainLSTM, PlainTransformer
 from forecasting.networks.transformer import Transformer
 from lab.errors import InputError
@@ -86,6 +88,14 @@ class Member(NamedTuple):
     seconds: float
 
 
+class Wanted(NamedTuple):
+    """A member to be fitted."""
+
+    family: str
+    lookback: int
+    skip: bool
+
+
 class Score(NamedTuple):
     """A row of the benchmark's table."""
 
@@ -109,12 +119,15 @@ class Task:
 
     def score(self, model: str, members: list[Member]) -> Score:
         """Errors of the mean of `members`; seconds are those of all their fits and forecasts."""
-        validation = sum(member.validation for member in members) / len(members)
-        test = sum(member.test for member in members) / len(members)
         lookbacks = "+".join(map(str, sorted({lookback for member in members for lookback in member.lookbacks})))
-        mse, mae = ltsf.errors(test, self.truth)
-        held_out, _ = ltsf.errors(validation, self.held_out)
-        return Score(model, lookbacks, held_out, mse, mae, sum(member.seconds for member in members))
+        mse, mae = ltsf.errors([member.test for member in members], self.truth)
+        return Score(
+            model, lookbacks, self.validation_error(members), mse, mae, sum(member.seconds for member in members)
+        )
+
+    def validation_error(self, members: list[Member]) -> float:
+        """Mean squared error of the mean of `members` on the validation part."""
+        return ltsf.errors([member.validation for member in members], self.held_out)[0]
 
     def lookbacks(self, wanted: tuple[int, ...]) -> list[int]:
         """Those that leave windows to train on. Raises InputError if none does."""
@@ -136,20 +149,25 @@ class Task:
     def ridge(self, lookback: int) -> Member:
         """The closed-form linear forecast; the strength of its penalty is the one that validates best."""
         began = time.perf_counter()
-        self._skips[lookback] = weights = self._weights(lookback)
+        weights = self.skip(lookback)
         return self._member(lookback, True, lambda x: linear(weights, x), time.perf_counter() - began)
 
-    def fit(self, family: Family, lookback: int, skip: bool) -> Member:
-        """Train a network of `family` on the training part, watching the validation part."""
+    def fit(self, wanted: Wanted, weights: Tensor | None = None) -> Member:
+        """Train a network on the training part, watching the validation part.
+
+        weights: the ridge's (horizon, lookback), for a member with the skip; left out, they are worked out.
+        """
+        name, lookback, skip = wanted
+        family = FAMILIES[name]
         began = time.perf_counter()
         windows = ltsf.windows(self.series, lookback, self.horizon)
-        if skip and lookback not in self._skips:
-            self._skips[lookback] = self._weights(lookback)
+        if skip and weights is None:
+            weights = self.skip(lookback)
         torch.manual_seed(self.seed)
         core = family.network(lookback, self.horizon, family.patch(lookback), dropout=family.dropout)
         if family.mix:
             core = Mixed(core, self.series.values.shape[1], dropout=family.dropout)
-        network = Reversible(core, self._skips[lookback] if skip else None) if family.reversible else core
+        network = Reversible(core, weights) if family.reversible else core
         network = network.to(self.device)
         # at most 131,072 of a long series' windows, half as many of a short one's: more are waste
         long = len(windows.training) > 20_000
@@ -160,6 +178,12 @@ class Task:
             starts=(windows.training, spread(windows.validation)),
         )  # fmt: skip
         return self._member(lookback, skip, lambda x: network(x.to(self.device)).cpu(), time.perf_counter() - began)
+
+    def skip(self, lookback: int) -> Tensor:
+        """The ridge's weights (horizon, lookback)."""
+        if lookback not in self._skips:
+            self._skips[lookback] = self._weights(lookback)
+        return self._skips[lookback]
 
     def _member(self, lookback: int, skip: bool, forecast: training.Forecast, seconds: float) -> Member:
         began = time.perf_counter()
@@ -177,7 +201,7 @@ class Task:
         def error(weights: Tensor) -> float:
             chosen = spread(windows.validation)
             made = ltsf.predict(lambda x: linear(weights, x), windows, chosen, lookback)
-            return ltsf.errors(made, self.held_out)[0]
+            return ltsf.errors([made], self.held_out)[0]
 
         candidates = (training.solve(gram, cross, strength).float() for strength in STRENGTHS)
         return min(candidates, key=error)
@@ -191,13 +215,17 @@ def spread(starts: Tensor) -> Tensor:
 def linear(weights: Tensor, x: Tensor) -> Tensor:
     """weights (horizon, lookback) on windows (n, lookback, channels) minus their last value: (n, horizon, channels)."""
     last = x[:, -1:]
-    return torch.einsum("blc,hl->bhc", x - last, weights) + last
+    return unfold(fast.linear(fold(x - last), weights), x.shape[2]) + last
 
 
-def scores(task: Task, names: tuple[str, ...], lookbacks: tuple[int, ...]) -> Iterator[Score]:
+def scores(
+    task: Task, names: tuple[str, ...], lookbacks: tuple[int, ...],
+    fits: Callable[[list[Wanted]], Iterator[Member]] | None = None,
+) -> Iterator[Score]:  # fmt: skip
     """Every row of one task: the naive floor, the ridge, each family with its members, and the families combined.
 
-    lookbacks: those to choose two from.
+    lookbacks: those to choose two from. fits: makes members, in the order in which they are wanted, where it shall not
+    be one after the other.
     """
     yield task.score("seasonal-naive", [task.naive()])
     ridges = [task.ridge(lookback) for lookback in task.lookbacks(lookbacks)]
@@ -210,26 +238,31 @@ def scores(task: Task, names: tuple[str, ...], lookbacks: tuple[int, ...]) -> It
     score, ridges = min(zip(tried, pairs, strict=True), key=lambda each: each[0].validation_mse)
     yield score._replace(model="ridge", seconds=searched)
     pair = tuple(lookback for member in ridges for lookback in member.lookbacks)
+    wanted = {name: _wanted(task, name, pair) for name in names}
+    made = (fits or partial(map, task.fit))([each for own in wanted.values() for each in own])
     means: dict[str, Member] = {}
     for name in names:
-        family = FAMILIES[name]
         members = []
-        own = task.lookbacks(family.lookbacks or pair)
-        for lookback, skip in product(own, family.skips):
-            members.append(task.fit(family, lookback, skip))
-            if len(family.skips) * len(own) > 1:
-                yield task.score(f"{name}, {'skip' if skip else 'no skip'}", members[-1:])
+        for each in wanted[name]:
+            members.append(next(made))
+            if len(wanted[name]) > 1:
+                yield task.score(f"{name}, {'skip' if each.skip else 'no skip'}", members[-1:])
         yield task.score(name, members)
         subsets = _subsets(members)
         if len(subsets) > 1:
-            chosen = min((task.score(f"{name}, chosen", subset) for subset in subsets), key=lambda s: s.validation_mse)
-            yield chosen
+            yield task.score(f"{name}, chosen", min(subsets, key=task.validation_error))
         means[name] = _mean(members)
         del members
     if all(name in means for name in MAIN):
         main = [means[name] for name in MAIN]
         yield task.score("combined", main)
         yield task.score("combined + ridge", [*main, _mean(ridges)])
+
+
+def _wanted(task: Task, name: str, pair: tuple[int, ...]) -> list[Wanted]:
+    """The members of a family: its own lookbacks or else `pair`, each with and without the skip."""
+    family = FAMILIES[name]
+    return [Wanted(name, *each) for each in product(task.lookbacks(family.lookbacks or pair), family.skips)]
 
 
 def _subsets(members: list[Member]) -> list[list[Member]]:

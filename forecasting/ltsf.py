@@ -6,6 +6,7 @@ position of the test part, with the lookback reaching back into the part before;
 positions, steps and channels, on the standardised scale. No window is dropped.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from lab.errors import InputError
 
 HORIZONS = (96, 192, 336, 720)
 ETT = {"ETTh1": "etth1", "ETTh2": "etth2", "ETTm1": "ettm1"}
+_FEW = 64  # windows at a time
 _MONTH = 30 * 24  # hours; ETT's borders are 12, 4 and 4 such months
 Share = tuple[float, float, float]
 
@@ -113,7 +115,7 @@ def windows(series: Series, lookback: int, horizon: int) -> Windows:
     return parts
 
 
-def predict(forecast: training.Forecast, windows: Windows, chosen: Tensor, lookback: int, batch: int = 64) -> Tensor:
+def predict(forecast: training.Forecast, windows: Windows, chosen: Tensor, lookback: int, batch: int = _FEW) -> Tensor:
     """Forecasts (len(chosen), horizon, channels) of the `chosen` windows, the last incomplete batch among them.
 
     Few windows at a time stay in a processor's cache: 64 of seven channels take half as long as 512.
@@ -122,11 +124,15 @@ def predict(forecast: training.Forecast, windows: Windows, chosen: Tensor, lookb
         return torch.cat([forecast(windows.view[part][:, :lookback]) for part in chosen.split(batch)])
 
 
-def errors(forecast: Tensor, truth: Tensor) -> tuple[float, float]:
-    """Mean squared and mean absolute error over windows, steps and channels: (windows, horizon, channels) each."""
+def errors(forecasts: Sequence[Tensor], truth: Tensor) -> tuple[float, float]:
+    """Mean squared and mean absolute error of the mean of `forecasts`, over windows, steps and channels.
+
+    forecasts, truth: (windows, horizon, channels) each. The mean is taken a few windows at a time: in one piece it
+    would be fetched from memory over and over.
+    """
     squared = absolute = 0.0
-    for guess, real in zip(forecast.split(512), truth.split(512), strict=True):
-        difference = (guess - real).double()
+    for real, *guesses in zip(truth.split(_FEW), *(forecast.split(_FEW) for forecast in forecasts), strict=True):
+        difference = sum(guesses) / len(guesses) - real
         squared += difference.square().sum().item()
         absolute += difference.abs().sum().item()
     return squared / truth.numel(), absolute / truth.numel()

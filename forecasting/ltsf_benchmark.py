@@ -1,15 +1,19 @@
 """`lab benchmark forecasters --protocol ltsf`: every series, horizon and seed as a task; a task done is not done again.
 
-Tasks run side by side in processes of one torch thread each, so that cores are never asked for twice.
+Tasks run side by side in processes of one torch thread each, so that cores are never asked for twice. Where there are
+more cores than tasks, the members of a task do.
 """
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -67,14 +71,16 @@ def measure(
     todo = [task for task in tasks if not _done(files[task], models)]
     todo.sort(key=lambda task: (task[2], -rows[task[0]], -task[1]))  # the longest of a seed first: no late straggler
     kind = device.choose(where).type
-    workers = 1 if kind == "cuda" else min(device.cores(), max(1, len(todo)))
-    context = multiprocessing.get_context("spawn")  # forking a process that has torch threads can hang
+    cores = 1 if kind == "cuda" else device.cores()
+    workers = min(cores, max(1, len(todo)))
     with (
         console.bar("LTSF", len(tasks), "tasks", start=len(tasks) - len(todo)) as advance,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool,
+        _pool(workers) as pool,
     ):
         pending = [
-            pool.submit(task_rows, series[name], shares, horizon, seed, models, where, file, lookbacks)
+            pool.submit(
+                task_rows, series[name], shares, horizon, seed, models, where, file, lookbacks, cores // workers
+            )
             for name, horizon, seed, file in ((*task, files[task]) for task in todo)
         ]
         try:
@@ -95,20 +101,54 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def _pool(workers: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")  # forking a process that has torch threads can hang
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
+
+
 def task_rows(
     data: str, shares: ltsf.Share, horizon: int, seed: int, models: tuple[str, ...], where: str, path: Path,
-    lookbacks: tuple[int, ...],
+    lookbacks: tuple[int, ...], processes: int = 1,
 ) -> str:  # fmt: skip
-    """Fit and score one task, write its rows to `path`; returns its name."""
+    """Fit and score one task, its members in so many processes; write its rows to `path`; returns its name."""
     with device.threads(1):
         series = ltsf.load(data, shares)
         chosen = device.choose(where)
-        scores = families.scores(families.Task(series, horizon, seed, chosen), models, lookbacks)
+        task = families.Task(series, horizon, seed, chosen)
+        fits = partial(_fits, (data, shares, horizon, seed, where), task, processes) if processes > 1 else None
+        scores = families.scores(task, models, lookbacks, fits)
         base = {"dataset": series.name, "horizon": horizon, "seed": seed, "device": chosen.type}
         rows = [base | score._asdict() for score in scores]
     order = ["dataset", "horizon", "model", "lookback", "seed", "validation_mse", "mse", "mae", "seconds", "device"]
     write_json(path, {"models": list(models), "rows": [{key: row[key] for key in order} for row in rows]})
     return f"{series.name} {horizon}, seed {seed}"
+
+
+def _fits(
+    of: tuple[str, ltsf.Share, int, int, str], task: families.Task, processes: int, wanted: list[families.Wanted]
+) -> Iterator[families.Member]:
+    """Members in the order of `wanted`, fitted side by side; of: the task in words, see `_member`."""
+    pool = _pool(processes)
+    try:
+        weights = [task.skip(each.lookback).numpy() if each.skip else None for each in wanted]
+        pending = deque(pool.submit(_member, of, *each) for each in zip(wanted, weights, strict=True))
+        while pending:
+            member = pending.popleft().result()
+            yield member._replace(validation=torch.from_numpy(member.validation), test=torch.from_numpy(member.test))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _member(
+    of: tuple[str, ltsf.Share, int, int, str], wanted: families.Wanted, weights: np.ndarray | None
+) -> families.Member:
+    """Fit one member; its forecasts come as arrays: tensors would travel through shared memory, of which there may be
+    too little. of: data, shares, horizon, seed, device."""
+    data, shares, horizon, seed, where = of
+    with device.threads(1):
+        task = families.Task(ltsf.load(data, shares), horizon, seed, device.choose(where))
+        member = task.fit(wanted, None if weights is None else torch.from_numpy(weights))
+    return member._replace(validation=member.validation.numpy(), test=member.test.numpy())
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

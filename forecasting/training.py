@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 Report = Callable[[int, dict[str, float]], None]
 Measure = Callable[[Tensor, Tensor], Tensor]  # (forecast, truth) -> one number
@@ -167,10 +166,12 @@ def fit(
         last, first = split(len(view), horizon, plan.validation)
         starts = torch.arange(last), torch.arange(first, len(view))
     training, held_out = starts
-    optimiser = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+    )
     schedule = _schedule(plan, optimiser)
-    mean = _running_mean(network, plan.averaging)
-    kept = mean.module if mean else network
+    mean = _RunningMean(network, plan.averaging) if plan.averaging else None
+    kept = mean.network if mean else network
     loss = loss or measure
     history: list[dict[str, float]] = []
     has_validation = len(held_out) > 0
@@ -189,7 +190,7 @@ def fit(
             optimiser.step()
             schedule.step()
             if mean:
-                mean.update_parameters(network)
+                mean.update()
             losses.append(missed.detach())
         entry = {"train_loss": float(torch.stack(losses).mean()), "learning_rate": schedule.get_last_lr()[0]}
         if has_validation:
@@ -226,19 +227,26 @@ def _schedule(plan: Plan, optimiser: torch.optim.Optimizer) -> torch.optim.lr_sc
     return torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=steps, pct_start=plan.warm_up)
 
 
-def _running_mean(network: nn.Module, decay: float) -> AveragedModel | None:
-    if not decay:
-        return None
+class _RunningMean:
+    """`network`: a copy of another whose weights and running statistics are a running mean of that one's."""
 
-    def average(mean: list[Tensor], now: list[Tensor], updates: Tensor | int) -> None:
-        k = min(decay, (1 + int(updates)) / (10 + int(updates)))  # young means forget faster
-        for old, new in zip(mean, now, strict=True):
-            if old.dtype.is_floating_point:
-                old.lerp_(new, 1 - k)
-            else:
-                old.copy_(new)
+    def __init__(self, followed: nn.Module, decay: float):
+        self.network = copy.deepcopy(followed)
+        self._decay, self._updates = decay, 0
+        pairs = zip(_floating(self.network), _floating(followed), strict=True)
+        self._mine, self._its = map(list, zip(*pairs, strict=True))
 
-    return AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+    def update(self) -> None:
+        """To be called after every step; young means forget faster."""
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates)) if self._updates else 0.0
+        torch._foreach_lerp_(self._mine, self._its, 1 - decay)
+        self._updates += 1
+
+
+def _floating(network: nn.Module) -> Iterator[Tensor]:
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.is_floating_point():
+            yield tensor.detach()
 
 
 @torch.no_grad()

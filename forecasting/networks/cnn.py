@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from forecasting.networks.dropout import Dropout
+from forecasting.networks.fast import Linear
 from forecasting.networks.norm import fold, patches, unfold, zero_head
 
 
@@ -34,7 +35,7 @@ class CNN(nn.Module):
         super().__init__()
         self.patch = patch
         count = -(-lookback // patch)
-        self.stem = nn.Linear(patch, width)  # a convolution whose stride is its kernel
+        self.stem = Linear(patch, width)  # a convolution whose stride is its kernel
         self.blocks = nn.Sequential(*(Block(width, kernel, dropout) for _ in range(depth)))
         self.head = nn.Sequential(nn.Flatten(), Dropout(dropout), zero_head(width * count, horizon))
 

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forecasting.networks.fast import Linear
 from forecasting.networks.norm import fold, unfold
 
 
@@ -13,7 +14,7 @@ class DLinear(nn.Module):
         """patch: width of the moving average, in steps, odd. It has nothing to drop out."""
         super().__init__()
         self.width = patch
-        self.trend, self.rest = (nn.Linear(lookback, horizon) for _ in range(2))
+        self.trend, self.rest = (Linear(lookback, horizon) for _ in range(2))
         for layer in (self.trend, self.rest):
             nn.init.constant_(layer.weight, 1 / lookback)
 
@@ -30,7 +31,7 @@ class NLinear(nn.Module):
 
     def __init__(self, lookback: int, horizon: int, patch: int = 1, dropout: float = 0.0):
         super().__init__()
-        self.layer = nn.Linear(lookback, horizon)
+        self.layer = Linear(lookback, horizon)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, lookback, channels) -> (batch, horizon, channels)."""

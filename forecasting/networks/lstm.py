@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from forecasting.networks.dropout import Dropout
+from forecasting.networks.fast import Linear, linear
 from forecasting.networks.norm import fold, patches, unfold, zero_head
 
 
@@ -19,7 +19,7 @@ class LSTM(nn.Module):
         super().__init__()
         self.patch, self.horizon = patch, horizon
         segments = -(-horizon // patch)
-        self.embed = nn.Sequential(nn.Linear(patch, width), nn.GELU())
+        self.embed = nn.Sequential(Linear(patch, width), nn.GELU())
         self.cell = nn.LSTM(width, width, batch_first=True)
         self.positions = nn.Parameter(0.02 * torch.randn(segments, width))
         self.head = nn.Sequential(Dropout(dropout), zero_head(width, patch))

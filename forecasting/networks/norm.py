@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from forecasting.networks.fast import Linear, linear
+
 
 class Reversible(nn.Module):
     """`core` sees each window in its own units: minus its last value, over its own spread; the output goes back.
@@ -26,7 +28,7 @@ class Reversible(nn.Module):
         z, last, scale = self.scaled(x)
         y = self.core(z)  # (batch, horizon, channels)
         if self.skip is not None:
-            y = y + torch.einsum("blc,hl->bhc", z, self.skip)  # linear, so it may work on scaled windows
+            y = y + unfold(linear(fold(z), self.skip), z.shape[2])  # linear, so it may work on scaled windows
         return y * scale + last
 
     def scaled(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,9 +56,9 @@ def patches(x: Tensor, size: int) -> Tensor:
     return x.unflatten(1, (-1, size))
 
 
-def zero_head(inputs: int, outputs: int) -> nn.Linear:
+def zero_head(inputs: int, outputs: int) -> Linear:
     """A last layer that starts at zero: an untrained network forecasts the last value (or its linear skip)."""
-    head = nn.Linear(inputs, outputs)
+    head = Linear(inputs, outputs)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head

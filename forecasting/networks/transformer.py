@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from forecasting.networks.dropout import Dropout
+from forecasting.networks.fast import Linear, linear
 from forecasting.networks.norm import fold, patches, unfold, zero_head
 
 
@@ -27,7 +27,8 @@ class Attention(nn.MultiheadAttention):
         projected = linear(query, self.in_proj_weight, self.in_proj_bias)  # (batch, tokens, 3 * width)
         q, k, v = projected.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (batch, heads, tokens, d)
         weights = (q * self.head_dim**-0.5 @ k.transpose(2, 3)).softmax(3)  # (batch, heads, tokens, tokens)
-        return self.out_proj((weights @ v).transpose(1, 2).flatten(2)), None
+        mixed = (weights @ v).transpose(1, 2).flatten(2)
+        return linear(mixed, self.out_proj.weight, self.out_proj.bias), None
 
 
 class Transformer(nn.Module):
@@ -40,7 +41,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.patch = patch
         count = -(-lookback // patch)
-        self.embed = nn.Linear(patch, width)
+        self.embed = Linear(patch, width)
         self.positions = nn.Parameter(0.02 * torch.randn(count, width))
         layer = nn.TransformerEncoderLayer(
             width,
@@ -52,6 +53,10 @@ class Transformer(nn.Module):
             norm_first=True,
         )
         layer.self_attn = Attention(width, heads)  # nothing is dropped out of it, as in PatchTST
+        layer.linear1, layer.linear2 = Linear(width, 2 * width), Linear(2 * width, width)
+        layer.activation_relu_or_gelu = (
+            0  # or the library's own way through the layer is taken where nothing is trained
+        )
         layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
         # nested tensors serve padded sentences; pre-norm layers cannot use them and would warn
         self.layers = nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)

@@ -71,7 +71,7 @@ def test_the_last_incomplete_batch_counts():
     truth = torch.zeros(515, 2, 1)  # the errors are summed 512 windows at a time
     forecast = truth.clone()
     forecast[-1] = 3.0
-    assert ltsf.errors(forecast, truth) == (pytest.approx(9 / 515), pytest.approx(3 / 515))
+    assert ltsf.errors([forecast], truth) == (pytest.approx(9 / 515), pytest.approx(3 / 515))
 
 
 def test_what_comes_later_cannot_change_a_forecast(series, quick):
@@ -80,7 +80,7 @@ def test_what_comes_later_cannot_change_a_forecast(series, quick):
     for change in (0.0, 50.0):
         frame.loc[560:, ["load", "drift"]] += change
         task = families.Task(series(frame), horizon, seed=0, device=CPU)
-        member = task.fit(families.FAMILIES["cnn"], 24, skip=True)
+        member = task.fit(families.Wanted("cnn", 24, True))
         known = 560 - 480 + 1  # forecasts whose lookback ends before row 560
         last[change] = member.test[:known]
         assert task.truth[-1].abs().max() > change  # the truth did change
@@ -138,7 +138,7 @@ def test_every_family_learns_and_is_the_same_again(series, quick, name):
     made = []
     for _ in range(2):
         task = families.Task(series(), 12, seed=3, device=CPU)
-        made.append(task.fit(families.FAMILIES[name], 48, skip=False).test)
+        made.append(task.fit(families.Wanted(name, 48, False)).test)
     assert torch.equal(*made) and made[0].isfinite().all()
     assert made[0].shape == task.truth.shape
 
