@@ -205,6 +205,22 @@ def test_early_stopping_restores_the_best_weights():
     assert not network.training
 
 
+def test_a_running_mean_forgets_and_takes_statistics_along():
+    network = torch.nn.BatchNorm1d(1)
+    mean = training._RunningMean(network, decay=0.2)
+    values = [1.0, 5.0, 2.0, 8.0]
+    for value in values:
+        network.weight.data.fill_(value)
+        network.running_mean.fill_(-value)
+        mean.update()
+    expected = values[0]  # the first is taken over; then young means forget faster: 2/11 < .2
+    for value, decay in zip(values[1:], (2 / 11, 0.2, 0.2), strict=True):
+        expected = decay * expected + (1 - decay) * value
+    assert float(mean.network.weight.detach()) == pytest.approx(expected, rel=1e-6)
+    assert float(mean.network.running_mean) == pytest.approx(-expected, rel=1e-6)
+    assert float(network.weight.detach()) == 8.0
+
+
 def test_error_counts_every_window():
     network, view = Constant(0.0), torch.arange(7.0).reshape(7, 1, 1).expand(7, 2, 1)
     assert training.error(network, view, 1, batch=3) == pytest.approx(3.0)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from forecasting import families, ltsf, ltsf_benchmark, training
+from lab import cli
 from lab.errors import InputError
 from lab.plots_ltsf import against_ridge, means
 
@@ -203,6 +204,47 @@ def test_a_task_done_is_not_done_again(tmp_path, quick, monkeypatch):
     assert [row["model"] for row in rows][:2] == ["seasonal-naive", "ridge, one lookback"]
     assert {row["lookback"] for row in rows if row["model"] in ("ridge", "cnn")} == {"20+36"}
     assert all(row["dataset"] == "series" and row["horizon"] == 12 and row["seconds"] >= 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_members_made_side_by_side_are_the_same(tmp_path):
+    source = tmp_path / "series.csv"
+    table().to_csv(source, index=False)
+    found = []
+    for processes in (1, 2):
+        path = tmp_path / f"{processes}.json"
+        models = ("cnn", "nlinear")
+        ltsf_benchmark.task_rows(str(source), (0.7, 0.1, 0.2), 12, 0, models, "cpu", path, (30, 36), processes)
+        found.append([{**row, "seconds": 0} for row in json.loads(path.read_text())["rows"]])
+    assert found[0] == found[1] and len(found[0]) > 10
+
+
+@pytest.mark.parametrize(("tasks", "shared"), [(1, (1, 6)), (3, (3, 2)), (8, (6, 1))])
+def test_fewer_tasks_than_cores_share_them_out(tmp_path, monkeypatch, capsys, tasks, shared):
+    """Processes for tasks, and in each of those processes for its members."""
+    table().to_csv(tmp_path / "series.csv", index=False)
+    asked = []
+
+    class Pool:
+        def __init__(self, workers):
+            self.workers = workers
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *raised):
+            pass
+
+        def submit(self, work, *given):
+            asked.append((self.workers, given[-1]))
+            raise InputError("enough")
+
+    monkeypatch.setattr(ltsf_benchmark, "_pool", Pool)
+    monkeypatch.setattr(ltsf_benchmark.device, "cores", lambda: 6)
+    words = ["benchmark", "forecasters", "--data", str(tmp_path / "series.csv"), "--seeds", "1", "--device", "cpu"]
+    horizons = [str(12 + task) for task in range(tasks)]
+    assert cli.main([*words, "--runs", str(tmp_path / "runs"), "--horizons", *horizons]) == 2
+    assert asked == [shared] and "enough" in capsys.readouterr().err
 
 
 def test_validation_sees_all_times_of_a_day():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from forecasting.networks import fast
 from forecasting.networks.lstm import LSTM
 from forecasting.networks.transformer import Attention, Transformer
 
@@ -60,3 +61,34 @@ def test_a_transformer_forecasts_as_it_learned():
     with torch.no_grad():
         without = network(x)
     torch.testing.assert_close(network(x), without)
+
+
+@pytest.mark.parametrize("shape", [(300, 64), (10, 30, 64), (2, 5, 30, 64), (3, 64)], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_fast_product_is_that_of_torch(monkeypatch, shape, bias):
+    torch.manual_seed(0)
+    made = []
+    product = fast._product
+    monkeypatch.setattr(fast, "_product", lambda *given: made.append(given[0].shape) or product(*given))
+    ours, x, weights = fast.Linear(64, 48, bias=bias), torch.randn(shape), torch.randn(*shape[:-1], 48)
+    theirs = torch.nn.Linear(64, 48, bias=bias)
+    theirs.load_state_dict(ours.state_dict())
+    found = []
+    for layer in (ours, theirs):
+        own = x.clone().requires_grad_()
+        y = layer(own)
+        found.append((y, *torch.autograd.grad((weights * y).sum(), (own, *layer.parameters()))))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    large = x.numel() * 48 >= fast._SMALL
+    assert len(made) == (3 if large and fast._available() else 0)
+    assert ours(x.double().float()).dtype == torch.float32
+    assert ours.double()(x.double()).dtype == torch.float64  # left to torch
+
+
+def test_frozen_weights_get_no_gradient_through_a_fast_product():
+    layer = fast.Linear(64, 48).requires_grad_(False)
+    x = torch.randn(300, 64, requires_grad=True)
+    layer(x).sum().backward()
+    assert layer.weight.grad is None
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(300, 64))
