@@ -7,7 +7,7 @@ that what averaging and the skip contribute can be read off (the ablation).
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, product
@@ -279,7 +279,13 @@ def _some(values: list[Any]) -> list[tuple[Any, ...]]:
 
 
 def _mean(members: list[Member]) -> Member:
-    validation = sum(member.validation for member in members) / len(members)
-    test = sum(member.test for member in members) / len(members)
+    validation, test = (_average(parts) for parts in zip(*((m.validation, m.test) for m in members), strict=True))
     lookbacks = {lookback for member in members for lookback in member.lookbacks}
     return Member(tuple(sorted(lookbacks)), False, validation, test, sum(member.seconds for member in members))
+
+
+def _average(parts: Sequence[Tensor]) -> Tensor:
+    total = parts[0].clone()
+    for part in parts[1:]:
+        total += part  # in place: new gigabytes would have to be asked of the system for every sum
+    return total.div_(len(parts))

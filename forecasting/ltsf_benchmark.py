@@ -6,11 +6,11 @@ more cores than tasks, the members of a task do.
 
 import multiprocessing
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -115,8 +115,9 @@ def task_rows(
         series = ltsf.load(data, shares)
         chosen = device.choose(where)
         task = families.Task(series, horizon, seed, chosen)
-        fits = partial(_fits, (data, shares, horizon, seed, where), task, processes) if processes > 1 else None
-        scores = families.scores(task, models, lookbacks, fits)
+        together = _side_by_side(processes, task, data, shares, where, path.parent) if processes > 1 else nullcontext()
+        with together as fits:
+            scores = list(families.scores(task, models, lookbacks, fits))
         base = {"dataset": series.name, "horizon": horizon, "seed": seed, "device": chosen.type}
         rows = [base | score._asdict() for score in scores]
     order = ["dataset", "horizon", "model", "lookback", "seed", "validation_mse", "mse", "mae", "seconds", "device"]
@@ -124,31 +125,48 @@ def task_rows(
     return f"{series.name} {horizon}, seed {seed}"
 
 
-def _fits(
-    of: tuple[str, ltsf.Share, int, int, str], task: families.Task, processes: int, wanted: list[families.Wanted]
-) -> Iterator[families.Member]:
-    """Members in the order of `wanted`, fitted side by side; of: the task in words, see `_member`."""
+@contextmanager
+def _side_by_side(
+    processes: int, task: families.Task, data: str, shares: ltsf.Share, where: str, folder: Path
+) -> Iterator[Callable[[list[families.Wanted]], Iterator[families.Member]]]:
+    """What makes members, so many at once. Their forecasts come by way of `folder`: they may be gigabytes."""
     pool = _pool(processes)
+    for _ in range(processes):
+        pool.submit(_one_thread)  # a process takes seconds to begin; meanwhile the lookbacks are chosen
+
+    def fits(wanted: list[families.Wanted]) -> Iterator[families.Member]:
+        of = (data, shares, task.horizon, task.seed, where)
+        jobs = {}
+        for each in sorted(wanted, key=lambda each: -each.lookback):  # the longest first: no late straggler
+            weights = task.skip(each.lookback).numpy() if each.skip else None
+            path = Path(scratch) / "{}-{}-{}.pt".format(*each)
+            jobs[each] = pool.submit(_member, of, each, weights, path), path
+        for each in wanted:
+            job, path = jobs[each]
+            seconds = job.result()
+            validation, test = torch.load(path, mmap=True)
+            yield families.Member((each.lookback,), each.skip, validation, test, seconds)
+
     try:
-        weights = [task.skip(each.lookback).numpy() if each.skip else None for each in wanted]
-        pending = deque(pool.submit(_member, of, *each) for each in zip(wanted, weights, strict=True))
-        while pending:
-            member = pending.popleft().result()
-            yield member._replace(validation=torch.from_numpy(member.validation), test=torch.from_numpy(member.test))
+        with TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
+            yield fits
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _member(
-    of: tuple[str, ltsf.Share, int, int, str], wanted: families.Wanted, weights: np.ndarray | None
-) -> families.Member:
-    """Fit one member; its forecasts come as arrays: tensors would travel through shared memory, of which there may be
-    too little. of: data, shares, horizon, seed, device."""
+    of: tuple[str, ltsf.Share, int, int, str], wanted: families.Wanted, weights: np.ndarray | None, path: Path
+) -> float:
+    """Fit one member and leave its forecasts in `path`; returns its seconds.
+
+    of: data, shares, horizon, seed, device.
+    """
     data, shares, horizon, seed, where = of
     with device.threads(1):
         task = families.Task(ltsf.load(data, shares), horizon, seed, device.choose(where))
         member = task.fit(wanted, None if weights is None else torch.from_numpy(weights))
-    return member._replace(validation=member.validation.numpy(), test=member.test.numpy())
+    torch.save((member.validation, member.test), path)
+    return member.seconds
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
