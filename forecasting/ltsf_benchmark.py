@@ -132,14 +132,15 @@ def _side_by_side(
     """What makes members, so many at once. Their forecasts come by way of `folder`: they may be gigabytes."""
     pool = _pool(processes)
     for _ in range(processes):
-        pool.submit(_one_thread)  # a process takes seconds to begin; meanwhile the lookbacks are chosen
+        pool.submit(os.getpid)  # a process takes seconds to begin; meanwhile the lookbacks are chosen
+    scratch = TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
 
     def fits(wanted: list[families.Wanted]) -> Iterator[families.Member]:
         of = (data, shares, task.horizon, task.seed, where)
         jobs = {}
         for each in sorted(wanted, key=lambda each: -each.lookback):  # the longest first: no late straggler
             weights = task.skip(each.lookback).numpy() if each.skip else None
-            path = Path(scratch) / "{}-{}-{}.pt".format(*each)
+            path = Path(scratch.name) / "{}-{}-{}.pt".format(*each)
             jobs[each] = pool.submit(_member, of, each, weights, path), path
         for each in wanted:
             job, path = jobs[each]
@@ -148,10 +149,10 @@ def _side_by_side(
             yield families.Member((each.lookback,), each.skip, validation, test, seconds)
 
     try:
-        with TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as scratch:
-            yield fits
+        yield fits
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        scratch.cleanup()
 
 
 def _member(

@@ -1,7 +1,7 @@
 """nn.Linear through oneDNN where that is quicker: on a processor, in float32, for more than a handful of rows.
 
-PyTorch's own products of float32 matrices go through MKL, which leaves half of an AMD processor's vector unit unused;
-oneDNN, with which PyTorch works out its convolutions, uses all of it whoever made the processor.
+PyTorch's own products of float32 matrices go through MKL. On an AMD EPYC (family 26) that reaches 100 GFLOP/s a core,
+oneDNN, with which PyTorch works out its convolutions, 230; not measured on other processors.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-_SMALL = 2**19  # multiplications; below, the call costs more than it saves
+_SMALL = 2**19  # multiplications; below, the call costs twice what it saves (level, with gradients, at some 2**21)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

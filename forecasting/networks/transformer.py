@@ -54,9 +54,7 @@ class Transformer(nn.Module):
         )
         layer.self_attn = Attention(width, heads)  # nothing is dropped out of it, as in PatchTST
         layer.linear1, layer.linear2 = Linear(width, 2 * width), Linear(2 * width, width)
-        layer.activation_relu_or_gelu = (
-            0  # or the library's own way through the layer is taken where nothing is trained
-        )
+        layer.activation_relu_or_gelu = 0  # without it torch takes a way of its own where nothing is trained
         layer.dropout, layer.dropout1, layer.dropout2 = (Dropout(dropout) for _ in range(3))
         # nested tensors serve padded sentences; pre-norm layers cannot use them and would warn
         self.layers = nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)

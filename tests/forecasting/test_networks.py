@@ -53,7 +53,7 @@ def test_attention_is_that_of_torch():
 
 
 def test_a_transformer_forecasts_as_it_learned():
-    """Without gradients torch takes a path of its own through a layer; both must say the same."""
+    """Without gradients torch would take a path of its own through a layer; both must say the same."""
     torch.manual_seed(0)
     network = Transformer(48, 24, 12, width=16).double().eval()
     torch.nn.init.normal_(network.head[-1].weight)
