@@ -8,6 +8,7 @@ that what averaging and the skip contribute can be read off (the ablation).
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, product
@@ -63,7 +64,7 @@ class Family:
 
 FAMILIES = {
     "cnn": Family(CNN, 0.5),
-    "lstm": Family(LSTM, 0.5, patches=(48, 48, 96)),
+    "lstm": Family(partial(LSTM, half=True), 0.5, patches=(48, 48, 96)),
     "transformer": Family(Transformer, 0.3),
     "transformer-mixed": Family(Transformer, 0.3, mix=True),
     "cnn-lstm": Family(CNNLSTM, 0.5, patches=(48, 48, 96)),
@@ -94,6 +95,9 @@ class Wanted(NamedTuple):
     family: str
     lookback: int
     skip: bool
+
+
+Fits = Callable[[list[Wanted]], Iterator[Member]]
 
 
 class Score(NamedTuple):
@@ -220,15 +224,16 @@ def linear(weights: Tensor, x: Tensor) -> Tensor:
 
 def scores(
     task: Task, names: tuple[str, ...], lookbacks: tuple[int, ...],
-    fits: Callable[[list[Wanted]], Iterator[Member]] | None = None,
+    fits: Fits | None = None, threads: int = 1,
 ) -> Iterator[Score]:  # fmt: skip
     """Every row of one task: the naive floor, the ridge, each family with its members, and the families combined.
 
     lookbacks: those to choose two from. fits: makes members, in the order in which they are wanted, where it shall not
-    be one after the other.
+    be one after the other. threads: work on ridges, each on one of them.
     """
     yield task.score("seasonal-naive", [task.naive()])
-    ridges = [task.ridge(lookback) for lookback in task.lookbacks(lookbacks)]
+    with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+        ridges = list(pool.map(task.ridge, reversed(task.lookbacks(lookbacks))))[::-1]  # the longest first
     for member in ridges:
         yield task.score("ridge, one lookback", [member])
     searched = sum(member.seconds for member in ridges)

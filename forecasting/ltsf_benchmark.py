@@ -1,17 +1,18 @@
 """`lab benchmark forecasters --protocol ltsf`: every series, horizon and seed as a task; a task done is not done again.
 
 Tasks run side by side in processes of one torch thread each, so that cores are never asked for twice. Where there are
-more cores than tasks, the members of a task do.
+more cores than tasks, these run one after the other and their members side by side.
 """
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,22 +71,25 @@ def measure(
     files = {task: folder / "{}-{}-{}.json".format(*task) for task in tasks}
     todo = [task for task in tasks if not _done(files[task], models)]
     todo.sort(key=lambda task: (task[2], -rows[task[0]], -task[1]))  # the longest of a seed first: no late straggler
-    kind = device.choose(where).type
-    cores = 1 if kind == "cuda" else device.cores()
-    workers = min(cores, max(1, len(todo)))
+    cores = 1 if device.choose(where).type == "cuda" else device.cores()
     with (
         console.bar("LTSF", len(tasks), "tasks", start=len(tasks) - len(todo)) as advance,
-        _pool(workers) as pool,
+        _pool(cores) as pool,
     ):
-        pending = [
-            pool.submit(
-                task_rows, series[name], shares, horizon, seed, models, where, file, lookbacks, cores // workers
-            )
-            for name, horizon, seed, file in ((*task, files[task]) for task in todo)
+        asked = [
+            (_Of(series[name], shares, horizon, seed, where), files[name, horizon, seed])
+            for name, horizon, seed in todo
         ]
         try:
-            for done in as_completed(pending):
-                advance(note=done.result())
+            if len(todo) < cores:
+                for of, file in asked:
+                    task = families.Task(loaded[of.data], of.horizon, of.seed, device.choose(where))
+                    with device.threads(1), _side_by_side(pool, of, task, cores, folder / "forecasts") as fits:
+                        advance(note=task_rows(task, models, file, lookbacks, fits, cores))
+            else:
+                pending = [pool.submit(_whole_task, of, models, file, lookbacks) for of, file in asked]
+                for done in as_completed(pending):
+                    advance(note=done.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -106,66 +110,86 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread)
 
 
-def task_rows(
-    data: str, shares: ltsf.Share, horizon: int, seed: int, models: tuple[str, ...], where: str, path: Path,
-    lookbacks: tuple[int, ...], processes: int = 1,
-) -> str:  # fmt: skip
-    """Fit and score one task, its members in so many processes; write its rows to `path`; returns its name."""
+class _Of(NamedTuple):
+    """What a task is of, for a process that has to make it."""
+
+    data: str
+    shares: ltsf.Share
+    horizon: int
+    seed: int
+    device: str
+
+    def task(self) -> families.Task:
+        return families.Task(ltsf.load(self.data, self.shares), self.horizon, self.seed, device.choose(self.device))
+
+
+_kept = lru_cache(maxsize=1)(_Of.task)  # a process loads a series once for all members that it is to make
+
+
+def _ready(of: _Of) -> None:
+    _kept(of)
+
+
+def _whole_task(of: _Of, models: tuple[str, ...], path: Path, lookbacks: tuple[int, ...]) -> str:
     with device.threads(1):
-        series = ltsf.load(data, shares)
-        chosen = device.choose(where)
-        task = families.Task(series, horizon, seed, chosen)
-        together = _side_by_side(processes, task, data, shares, where, path.parent) if processes > 1 else nullcontext()
-        with together as fits:
-            scores = list(families.scores(task, models, lookbacks, fits))
-        base = {"dataset": series.name, "horizon": horizon, "seed": seed, "device": chosen.type}
-        rows = [base | score._asdict() for score in scores]
+        return task_rows(of.task(), models, path, lookbacks)
+
+
+def task_rows(
+    task: families.Task, models: tuple[str, ...], path: Path, lookbacks: tuple[int, ...],
+    fits: families.Fits | None = None, threads: int = 1,
+) -> str:  # fmt: skip
+    """Fit and score one task and write its rows to `path`; returns its name. fits, threads: as `families.scores`."""
+    base = {"dataset": task.series.name, "horizon": task.horizon, "seed": task.seed, "device": task.device.type}
+    rows = [base | score._asdict() for score in families.scores(task, models, lookbacks, fits, threads)]
     order = ["dataset", "horizon", "model", "lookback", "seed", "validation_mse", "mse", "mae", "seconds", "device"]
     write_json(path, {"models": list(models), "rows": [{key: row[key] for key in order} for row in rows]})
-    return f"{series.name} {horizon}, seed {seed}"
+    return f"{task.series.name} {task.horizon}, seed {task.seed}"
 
 
 @contextmanager
 def _side_by_side(
-    processes: int, task: families.Task, data: str, shares: ltsf.Share, where: str, folder: Path
-) -> Iterator[Callable[[list[families.Wanted]], Iterator[families.Member]]]:
+    pool: ProcessPoolExecutor, of: _Of, task: families.Task, processes: int, folder: Path
+) -> Iterator[families.Fits]:
     """What makes members, so many at once. Their forecasts come by way of `folder`: they may be gigabytes."""
-    pool = _pool(processes)
     for _ in range(processes):
-        pool.submit(os.getpid)  # a process takes seconds to begin; meanwhile the lookbacks are chosen
-    scratch = TemporaryDirectory(dir=folder, ignore_cleanup_errors=True)
+        pool.submit(_ready, of)  # a process takes seconds to begin; meanwhile the lookbacks are chosen
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir()
 
     def fits(wanted: list[families.Wanted]) -> Iterator[families.Member]:
-        of = (data, shares, task.horizon, task.seed, where)
         jobs = {}
-        for each in sorted(wanted, key=lambda each: -each.lookback):  # the longest first: no late straggler
+        order = list(reversed(wanted))  # the CNN, quickest of the main families, comes last among equals
+        order.sort(key=_expected, reverse=True)
+        for each in order:
             weights = task.skip(each.lookback).numpy() if each.skip else None
-            path = Path(scratch.name) / "{}-{}-{}.pt".format(*each)
+            path = folder / "{}-{}-{}.pt".format(*each)
             jobs[each] = pool.submit(_member, of, each, weights, path), path
         for each in wanted:
             job, path = jobs[each]
             seconds = job.result()
             validation, test = torch.load(path, mmap=True)
+            path.unlink()  # the mapping keeps what it needs
             yield families.Member((each.lookback,), each.skip, validation, test, seconds)
 
     try:
         yield fits
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        scratch.cleanup()
+        shutil.rmtree(folder)
 
 
-def _member(
-    of: tuple[str, ltsf.Share, int, int, str], wanted: families.Wanted, weights: np.ndarray | None, path: Path
-) -> float:
-    """Fit one member and leave its forecasts in `path`; returns its seconds.
+def _expected(wanted: families.Wanted) -> tuple[bool, int]:
+    """Orders members by how long they take; begun longest first, none is left over at the end.
 
-    of: data, shares, horizon, seed, device.
+    With the skip, which is hard to better, training often stops early.
     """
-    data, shares, horizon, seed, where = of
+    return not wanted.skip, wanted.lookback
+
+
+def _member(of: _Of, wanted: families.Wanted, weights: np.ndarray | None, path: Path) -> float:
+    """Fit one member and leave its forecasts in `path`; returns its seconds."""
     with device.threads(1):
-        task = families.Task(ltsf.load(data, shares), horizon, seed, device.choose(where))
-        member = task.fit(wanted, None if weights is None else torch.from_numpy(weights))
+        member = _kept(of).fit(wanted, None if weights is None else torch.from_numpy(weights))
     torch.save((member.validation, member.test), path)
     return member.seconds
 

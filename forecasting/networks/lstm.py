@@ -1,23 +1,33 @@
 """An LSTM over segments, all horizon segments decoded at once (after SegRNN, Lin et al. 2023)."""
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 
 from forecasting.networks.dropout import Dropout
 from forecasting.networks.fast import Linear, linear
 from forecasting.networks.norm import fold, patches, unfold, zero_head
+from lab import device
+
+_has_bfloat16 = cache(device.bfloat16)
 
 
 class LSTM(nn.Module):
     """lookback, horizon, patch (the segment): in steps; width: size of the state.
 
+    half: train the recurrence, which is most of the work, in bfloat16 on processors that have instructions for it; the
+        weights and the forecasts stay float32.
+
     Reading segments makes the recurrence lookback / patch steps long, not lookback. Each segment of the horizon is then
     one step from the final state, told by a learned embedding which segment it is: no error is fed back.
     """
 
-    def __init__(self, lookback: int, horizon: int, patch: int, width: int = 128, dropout: float = 0.3):
+    def __init__(
+        self, lookback: int, horizon: int, patch: int, width: int = 128, dropout: float = 0.3, half: bool = False
+    ):
         super().__init__()
-        self.patch, self.horizon = patch, horizon
+        self.patch, self.horizon, self.half = patch, horizon, half
         segments = -(-horizon // patch)
         self.embed = nn.Sequential(Linear(patch, width), nn.GELU())
         self.cell = nn.LSTM(width, width, batch_first=True)
@@ -28,9 +38,16 @@ class LSTM(nn.Module):
         """(batch, lookback, channels) -> (batch, horizon, channels)."""
         channels = x.shape[2]
         x = self.embed(patches(fold(x), self.patch))  # (rows, lookback / patch, width), rows = batch * channels
-        _, (hidden, cell) = self.cell(x)  # each (1, rows, width)
-        y = self.head(self._decoded(hidden[0], cell[0]))  # (rows, segments, patch)
+        hidden, cell = self._read(x)
+        y = self.head(self._decoded(hidden, cell))  # (rows, segments, patch)
         return unfold(y.flatten(1)[:, : self.horizon], channels)
+
+    def _read(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The state, hidden and cell (rows, width), after x (rows, steps, width)."""
+        half = self.half and self.training and x.device.type == "cpu" and _has_bfloat16("auto", x.device)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            _, (hidden, cell) = self.cell(x)  # each (1, rows, width)
+        return hidden[0].to(x.dtype), cell[0].to(x.dtype)
 
     def _decoded(self, hidden: Tensor, cell: Tensor) -> Tensor:
         """One step from the state hidden, cell (rows, width) for each segment's embedding: (rows, segments, width).

@@ -34,8 +34,12 @@ class Reversible(nn.Module):
     def scaled(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `core` sees of x (batch, lookback, channels); the last values and the spreads (batch, 1, channels)."""
         last = x[:, -1:]
-        scale = x.std(dim=1, keepdim=True, unbiased=False) + self.epsilon
-        return (x - last) / scale, last, scale
+        z = x - last
+        variance = (
+            (z - z.mean(dim=1, keepdim=True)).square().mean(dim=1, keepdim=True)
+        )  # Tensor.std is ten times slower
+        scale = variance.sqrt() + self.epsilon
+        return z / scale, last, scale
 
 
 def fold(x: Tensor) -> Tensor:

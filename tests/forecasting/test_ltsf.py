@@ -194,11 +194,9 @@ def test_summary_and_figures_say_what_was_found():
     assert "cnn has the least error" in means(found, shown, ()).axes[0].get_title(loc="left")
 
 
-def test_a_task_done_is_not_done_again(tmp_path, quick, monkeypatch):
+def test_a_task_done_is_not_done_again(series, tmp_path, quick):
     path = tmp_path / "task.json"
-    source = tmp_path / "series.csv"
-    table().to_csv(source, index=False)
-    ltsf_benchmark.task_rows(str(source), (0.7, 0.1, 0.2), 12, 0, ("cnn",), "cpu", path, (20, 36))
+    ltsf_benchmark.task_rows(families.Task(series(), 12, 0, CPU), ("cnn",), path, (20, 36))
     assert ltsf_benchmark._done(path, ("cnn",)) and not ltsf_benchmark._done(path, ("cnn", "lstm"))
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows][:2] == ["seasonal-naive", "ridge, one lookback"]
@@ -206,45 +204,66 @@ def test_a_task_done_is_not_done_again(tmp_path, quick, monkeypatch):
     assert all(row["dataset"] == "series" and row["horizon"] == 12 and row["seconds"] >= 0 for row in rows)
 
 
-@pytest.mark.slow
-def test_members_made_side_by_side_are_the_same(tmp_path):
-    source = tmp_path / "series.csv"
-    table().to_csv(source, index=False)
-    found = []
-    for processes in (1, 2):
-        path = tmp_path / f"{processes}.json"
-        models = ("cnn", "nlinear")
-        ltsf_benchmark.task_rows(str(source), (0.7, 0.1, 0.2), 12, 0, models, "cpu", path, (30, 36), processes)
-        found.append([{**row, "seconds": 0} for row in json.loads(path.read_text())["rows"]])
-    assert found[0] == found[1] and len(found[0]) > 10
-
-
-@pytest.mark.parametrize(("tasks", "shared"), [(1, (1, 6)), (3, (3, 2)), (8, (6, 1))])
-def test_fewer_tasks_than_cores_share_them_out(tmp_path, monkeypatch, capsys, tasks, shared):
-    """Processes for tasks, and in each of those processes for its members."""
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """`lab benchmark forecasters` on a short series with so many cores; returns the exit code and the run's folder."""
     table().to_csv(tmp_path / "series.csv", index=False)
+
+    def run(cores, horizons, *options):
+        monkeypatch.setattr(ltsf_benchmark.device, "cores", lambda: cores)
+        words = ["benchmark", "forecasters", "--data", str(tmp_path / "series.csv"), "--seeds", "1", "--device", "cpu"]
+        words += [
+            "--runs",
+            str(tmp_path / "runs"),
+            "--name",
+            f"of-{cores}",
+            "--horizons",
+            *map(str, horizons),
+            *options,
+        ]
+        return cli.main(words), tmp_path / "runs" / f"of-{cores}"
+
+    return run
+
+
+@pytest.mark.slow
+def test_members_made_side_by_side_are_the_same(bench, tmp_path):
+    left = tmp_path / "runs" / "of-2" / "tasks" / "forecasts" / "of-a-run-that-was-killed.pt"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"gigabytes")
+    found = []
+    for cores in (1, 2):  # in one process; in two
+        code, run = bench(cores, [12], "--models", "cnn", "nlinear", "--lookbacks", "30", "36")
+        assert code == 0
+        rows = json.loads((run / "tasks" / "series-12-0.json").read_text())["rows"]
+        found.append([{**row, "seconds": 0} for row in rows])
+    assert found[0] == found[1] and len(found[0]) > 10
+    assert not left.parent.exists()
+
+
+@pytest.mark.parametrize(("tasks", "first"), [(1, "_task"), (5, "_task"), (6, "_whole_task")])
+def test_fewer_tasks_than_cores_are_done_one_by_one(bench, monkeypatch, capsys, tasks, first):
+    """What the processes are asked first: to get ready for members of a task, or for a task of their own."""
     asked = []
 
-    class Pool:
-        def __init__(self, workers):
-            self.workers = workers
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *raised):
-            pass
-
+    class Pool(ltsf_benchmark.ProcessPoolExecutor):
         def submit(self, work, *given):
-            asked.append((self.workers, given[-1]))
+            asked.append(
+                (self._max_workers, work.__wrapped__.__name__ if hasattr(work, "__wrapped__") else work.__name__)
+            )
             raise InputError("enough")
 
-    monkeypatch.setattr(ltsf_benchmark, "_pool", Pool)
-    monkeypatch.setattr(ltsf_benchmark.device, "cores", lambda: 6)
-    words = ["benchmark", "forecasters", "--data", str(tmp_path / "series.csv"), "--seeds", "1", "--device", "cpu"]
-    horizons = [str(12 + task) for task in range(tasks)]
-    assert cli.main([*words, "--runs", str(tmp_path / "runs"), "--horizons", *horizons]) == 2
-    assert asked == [shared] and "enough" in capsys.readouterr().err
+    monkeypatch.setattr(ltsf_benchmark, "ProcessPoolExecutor", Pool)
+    assert bench(6, range(12, 12 + tasks))[0] == 2
+    assert asked == [(6, first)] and "enough" in capsys.readouterr().err
+
+
+def test_members_that_take_longest_are_begun_first():
+    members = [
+        families.Wanted(name, *each) for name in ("cnn", "lstm") for each in ((96, True), (96, False), (336, True))
+    ]
+    order = sorted(members, key=ltsf_benchmark._expected, reverse=True)
+    assert [each[1:] for each in order] == 2 * [(96, False)] + 2 * [(336, True)] + 2 * [(96, True)]
 
 
 def test_validation_sees_all_times_of_a_day():

@@ -5,7 +5,9 @@ import torch
 
 from forecasting.networks import fast
 from forecasting.networks.lstm import LSTM
+from forecasting.networks.norm import Reversible
 from forecasting.networks.transformer import Attention, Transformer
+from lab import device
 
 
 @pytest.mark.parametrize("horizon", [5, 24, 50])
@@ -30,6 +32,32 @@ def test_decoding_is_one_step_of_the_lstm_for_each_segment(horizon):
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_a_recurrence_trained_in_bfloat16_learns_what_one_in_float32_does():
+    torch.manual_seed(0)
+    plain, half = LSTM(48, 24, 12, width=64, dropout=0.0), LSTM(48, 24, 12, width=64, dropout=0.0, half=True)
+    torch.nn.init.normal_(plain.head[-1].weight)
+    half.load_state_dict(plain.state_dict())
+    x, weights = torch.randn(9, 48, 2), torch.randn(9, 24, 2)
+    expected, found = (
+        torch.autograd.grad((weights * each(x)).sum(), list(each.parameters())) for each in (plain, half)
+    )
+    for one, other in zip(expected, found, strict=True):
+        assert one.dtype == other.dtype == torch.float32
+        assert (one - other).norm() < 0.02 * one.norm()
+    same = all(map(torch.equal, expected, found))
+    assert same != device.bfloat16("auto", torch.device("cpu"))
+    assert torch.equal(plain.eval()(x), half.eval()(x))
+
+
+def test_windows_are_seen_in_units_of_their_spread():
+    x = 1e4 + 3 * torch.randn(5, 48, 2).cumsum(1)
+    z, last, scale = Reversible(torch.nn.Identity()).scaled(x)
+    torch.testing.assert_close(
+        scale, x.double().std(dim=1, keepdim=True, correction=0).float() + 1e-3, rtol=1e-3, atol=0
+    )
+    torch.testing.assert_close(z * scale + last, x)
 
 
 def test_attention_is_that_of_torch():
@@ -63,7 +91,7 @@ def test_a_transformer_forecasts_as_it_learned():
     torch.testing.assert_close(network(x), without)
 
 
-@pytest.mark.parametrize("shape", [(300, 64), (10, 30, 64), (2, 5, 30, 64), (3, 64)], ids=str)
+@pytest.mark.parametrize("shape", [(800, 64), (20, 40, 64), (2, 10, 40, 64), (3, 64)], ids=str)
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_fast_product_is_that_of_torch(monkeypatch, shape, bias):
     torch.manual_seed(0)
@@ -88,7 +116,7 @@ def test_a_fast_product_is_that_of_torch(monkeypatch, shape, bias):
 
 def test_frozen_weights_get_no_gradient_through_a_fast_product():
     layer = fast.Linear(64, 48).requires_grad_(False)
-    x = torch.randn(300, 64, requires_grad=True)
+    x = torch.randn(800, 64, requires_grad=True)
     layer(x).sum().backward()
     assert layer.weight.grad is None
-    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(300, 64))
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(800, 64))
