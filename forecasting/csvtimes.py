@@ -10,6 +10,7 @@ from lab.errors import InputError
 
 # (days between stamps, the calendar's own period): such stamps are unevenly spaced, so the series gets periods
 CALENDAR = ((28, 31, "M"), (90, 92, "Q"), (365, 366, "Y"))
+_OFFSET = re.compile(r"\s*(Z|[+-]\d\d:?\d\d)$")
 RUN = 3  # rows in a row with another step that make another frequency; one or two may be missing rows
 LARGEST = 20  # times the rows that a file may grow to when its gaps are filled; more means a stamp is wrong
 
@@ -43,11 +44,25 @@ def read_times(
     if timezone is not None:
         check_zone(timezone)
     if offsets:
-        return pd.DatetimeIndex(stamps.dt.tz_localize(None)), timezone or "UTC"
+        found = pd.DatetimeIndex(stamps.dt.tz_localize(None))
+        uneven = pd.Series(found).diff().nunique() > 1
+        days = _days(texts, form) if uneven else None
+        return (found, timezone or "UTC") if days is None else (days, None)
     local = pd.DatetimeIndex(stamps)
     if timezone is None or len(local) < 2 or pd.Series(local).diff().mode().iloc[0] >= pd.Timedelta(days=1):
         return local, None
     return _to_utc(table, column, local, timezone), timezone
+
+
+def _days(texts: list[str], form: str) -> pd.DatetimeIndex | None:
+    """Times with an offset as the clocks there showed them, if these are whole days apart: midnights, for example."""
+    clocks = pd.to_datetime(
+        pd.Series([_OFFSET.sub("", text) for text in texts], dtype=object), format=form, errors="coerce"
+    )
+    steps = clocks.diff().iloc[1:]
+    if clocks.isna().any() or steps.empty or (steps % pd.Timedelta(days=1)).any() or steps.mode().iloc[0].days < 1:
+        return None
+    return pd.DatetimeIndex(clocks)
 
 
 def check_zone(timezone: str) -> None:

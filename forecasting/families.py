@@ -140,7 +140,8 @@ class Task:
         if not found:
             raise InputError(
                 f"{self.series.name}: {self.series.borders[0]} rows to train on are too few for lookback "
-                f"{min(wanted)} + horizon {self.horizon}; give a longer file or a shorter horizon"
+                f"{min(wanted)} + horizon {self.horizon}; "
+                + (f"give --lookbacks of at most {most}" if most > 0 else "give a longer file or a shorter horizon")
             )
         return found
 

@@ -107,10 +107,14 @@ def windows(series: Series, lookback: int, horizon: int) -> Windows:
         torch.arange(max(0, second - lookback), end - lookback - horizon + 1),
     ) if min(first - lookback, second - first, end - second) >= horizon else None  # fmt: skip
     if parts is None:
-        most = min(first - lookback, second - first, end - second)
+        most = min(second - first, end - second)
+        remedy = (
+            f"the longest horizon is {most}" if most < horizon
+            else f"give a longer file, or a lookback and a horizon of at most {first} together"
+        )  # fmt: skip
         raise InputError(
             f"{series.name}: parts of {first}, {second - first} and {end - second} rows hold no window of lookback "
-            f"{lookback} + horizon {horizon}; the longest horizon is {max(0, most)}"
+            f"{lookback} + horizon {horizon}; {remedy}"
         )
     return parts
 

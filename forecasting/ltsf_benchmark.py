@@ -197,7 +197,8 @@ def _member(of: _Of, wanted: families.Wanted, weights: np.ndarray | None, path: 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a model, least error first: means over tasks and seeds, and how far from the ridge, in percent.
 
-    Columns: model, mse, mae, "seed deviation" (of the mean MSE, over seeds), "against ridge, %", seconds (a task).
+    Columns: model, mse, mae, "seed deviation" (of the mean MSE, over seeds), "against ridge, %" (nan where the ridge
+    has no error: a test part that does not change), seconds (a task).
     """
     tasks = rows.groupby(["dataset", "horizon", "seed"]).ngroups
     whole = rows.groupby("model").filter(lambda own: len(own.drop_duplicates(["dataset", "horizon", "seed"])) == tasks)
@@ -210,7 +211,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         table.append({
             "model": model, "mse": each["mse"].mean(), "mae": each["mae"].mean(),
             "seed deviation": by_seed.std() if len(by_seed) > 1 else float("nan"),
-            "against ridge, %": 100 * (each["mse"].mean() / floor - 1), "seconds": each["seconds"].mean(),
+            "against ridge, %": 100 * (each["mse"].mean() / floor - 1) if floor else float("nan"),
+            "seconds": each["seconds"].mean(),
         })  # fmt: skip
     return pd.DataFrame(table).sort_values("mse", ignore_index=True)
 

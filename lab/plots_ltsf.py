@@ -49,13 +49,13 @@ def against_ridge(rows: "pd.DataFrame", models: Sequence[str]) -> Figure:
 def means(table: "pd.DataFrame", models: Sequence[str], published: Sequence[tuple[str, float, str]]) -> Figure:
     """Mean squared error of each model over all tasks, beside published ones: one dot a model, least at the top.
 
-    table: model, mse. Models further than twice the ridge's error are left out, and said to be.
+    table: model, mse. Models of more than 1.3 times the ridge's error are left out, and said to be.
     """
     ours = {name: mse for name, mse in zip(table["model"], table["mse"], strict=True) if name in models}
     floor = ours["ridge"]
     lines = [(mse, name, True) for name, mse in ours.items()] + [(mse, name, False) for name, mse, _ in published]
-    shown = sorted(line for line in lines if line[0] < 1.3 * floor)
-    left_out = [f"{name} {mse:.2f}" for mse, name, _ in sorted(lines) if mse >= 1.3 * floor]
+    shown = sorted(line for line in lines if line[0] <= 1.3 * floor)
+    left_out = [f"{name} {mse:.2f}" for mse, name, _ in sorted(lines) if mse > 1.3 * floor]
     figure, axes = canvas(width=10.0, height=1.8 + 0.36 * len(shown))
     panel = axes[0, 0]
     panel.axvline(floor, color=LIGHT_GREY, zorder=0)
@@ -77,7 +77,8 @@ def means(table: "pd.DataFrame", models: Sequence[str], published: Sequence[tupl
     panel.spines["left"].set_visible(False)
     panel.set_ylim(len(shown) - 0.4, -0.6)
     low, high = shown[0][0], shown[-1][0]
-    panel.set_xlim(low - 0.05 * (high - low), high + 0.35 * (high - low))
+    width = (high - low) or max(high, 1e-9)  # all alike: one is as good as the other
+    panel.set_xlim(low - 0.05 * width, high + 0.35 * width)
     note = "dots: ours; diamonds: published" if published else "one dot a model"
     note += f"; not shown: {', '.join(left_out)}" if left_out else ""
     mse, best = min((mse, name) for mse, name, own in lines if own)

@@ -186,6 +186,16 @@ def test_days_have_no_zone(tmp_path):
     assert series.index.freqstr == "D" and "zone" not in series.attrs
 
 
+@pytest.mark.parametrize("timezone", [None, "Europe/Berlin"])
+def test_midnights_of_a_place_whose_clocks_change_are_days(tmp_path, timezone):
+    midnights = pd.date_range("2024-03-01", periods=60, freq="D", tz="Europe/Berlin")
+    assert midnights[0].utcoffset() != midnights[-1].utcoffset()
+    lines = [f"{midnight.isoformat()},{row}" for row, midnight in enumerate(midnights)]
+    series = read_csv(write(tmp_path, ["time,v", *lines]), timezone=timezone)
+    assert list(series.index) == list(pd.date_range("2024-03-01", periods=60, freq="D"))
+    assert series.index.freqstr == "D"
+
+
 def test_wrong_zone_and_an_hour_that_never_was(tmp_path):
     lines = [f"2024-03-31 0{hour}:00,1" for hour in range(5)]
     with pytest.raises(InputError, match="unknown --timezone 'Berlin'"):

@@ -155,7 +155,8 @@ def test_every_family_learns_and_is_the_same_again(series, quick, name):
         (["--seeds", "0"], "seeds is 0"),
         (["--lookbacks", "0", "336"], "lookbacks (0, 336) see nothing"),
         (["--protocol", "m4", "--lookbacks", "168"], "the m4 protocol takes no --lookbacks"),
-        (["--horizons", "96"], "hold no window"),
+        (["--horizons", "96"], "the longest horizon is 40"),
+        (["--horizons", "12", "--lookbacks", "500"], "give --lookbacks of at most 268"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, lab_command, words, said):
@@ -165,6 +166,23 @@ def test_bad_input_is_one_line(tmp_path, lab_command, words, said):
     done = lab_command("benchmark", "forecasters", "--runs", tmp_path / "runs", *words)
     assert done.returncode == 2
     assert said in done.stderr.replace("\n", " ")
+
+
+def test_a_benchmark_offers_no_option_of_another_command(tmp_path, lab_command):
+    path = tmp_path / "gap.csv"
+    table(400).drop(index=100).to_csv(path, index=False)
+    done = lab_command("benchmark", "forecasters", "--runs", tmp_path / "runs", "--data", path)
+    assert done.returncode == 2
+    assert "(options of `lab forecast`; a benchmark wants the file itself mended)" in " ".join(done.stderr.split())
+
+
+def test_a_series_that_stops_changing_has_a_table(bench):
+    """The ridge has no error there, so nothing can be said against it."""
+    frame = table()
+    frame.loc[400:, ["load", "drift"]] = 5.0
+    code, run = bench(1, [12], "--models", "nlinear", "--lookbacks", "24", frame=frame)
+    assert code == 0
+    assert pd.read_csv(run / "summary.csv")["against ridge, %"].isna().all()
 
 
 def test_a_missing_value_is_named(tmp_path):
@@ -207,9 +225,9 @@ def test_a_task_done_is_not_done_again(series, tmp_path, quick):
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
     """`lab benchmark forecasters` on a short series with so many cores; returns the exit code and the run's folder."""
-    table().to_csv(tmp_path / "series.csv", index=False)
 
-    def run(cores, horizons, *options):
+    def run(cores, horizons, *options, frame=None):
+        (table() if frame is None else frame).to_csv(tmp_path / "series.csv", index=False)
         monkeypatch.setattr(ltsf_benchmark.device, "cores", lambda: cores)
         words = ["benchmark", "forecasters", "--data", str(tmp_path / "series.csv"), "--seeds", "1", "--device", "cpu"]
         words += [
