@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from forecasting import benchmark, datasets, metro
-from forecasting.measures import mase
+from forecasting.intervals import pinball
+from forecasting.measures import mae, mase
 from forecasting.models import is_installed
 from lab import console
 from lab.jsonfile import write_json
@@ -20,6 +21,7 @@ from lab.run import RESULT, Run, slug
 
 LONGEST_ETS = 3_000  # rows: exponential smoothing with a season of a day takes minutes an origin beyond
 LONGEST_ARIMA = 24  # steps in a season: an origin takes minutes beyond
+QUANTILES = (("lower", 0.05), ("forecast", 0.5), ("upper", 0.95))  # of a backtest with intervals of 90 %
 
 
 class Task(NamedTuple):
@@ -75,9 +77,9 @@ def models(series: pd.Series, wanted: Sequence[str]) -> tuple[str, ...]:
 def measure(
     todo: Sequence[Task], seeds: int, wanted: Sequence[str], run: Run, device: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leaderboards (series, horizon, seed, then as `benchmark.compare`), and errors a forecast.
+    """Leaderboards (series, horizon, seed, pinball, then as `benchmark.compare`), and errors a forecast.
 
-    The second has series, seed, origin, model and MASE of that origin alone.
+    The second has series, seed, origin, model, and MASE and pinball of that origin alone.
     """
     boards, errors = [], []
     with console.bar("rolling origin", len(todo) * seeds, "series") as advance:
@@ -98,8 +100,9 @@ def measure(
                         for part, kept in zip((board, backtest), fixed, strict=True)
                     )
                 labels = {"series": task.label, "horizon": task.horizon, "seed": seed}
-                boards.append(board.assign(**labels))
-                errors.append(_errors(backtest, series).assign(**labels))
+                found = _errors(backtest, series)
+                boards.append(_with_pinball(board, found).assign(**labels))
+                errors.append(found.assign(**labels))
                 advance(note=task.label)
     return pd.concat(boards, ignore_index=True), pd.concat(errors, ignore_index=True)
 
@@ -121,19 +124,32 @@ def _measured(
 
 
 def _errors(backtest: pd.DataFrame, series: pd.Series) -> pd.DataFrame:
-    """MASE of every model at every origin: scaled by the seasonal naive's error before the first origin."""
+    """MASE and pinball of every model at every origin: scaled by the seasonal naive's error before the first origin.
+
+    Pinball is the mean loss of three quantiles, the ends of the 90 % interval and the forecast as the median, scaled as
+    M5 does (Makridakis et al. 2022, scaled pinball loss, there by the naive without a season); NaN without intervals.
+    """
     first = len(series) - backtest["time"].nunique()
     history, cycle = series.to_numpy()[:first], datasets.season(series)
     cycle = cycle if first > cycle else 1
-    rows = [
-        {
-            "model": model,
-            "origin": origin,
-            "MASE": mase(own["truth"].to_numpy(), own["forecast"].to_numpy(), history, cycle),
-        }
-        for (model, origin), own in backtest.groupby(["model", "origin"], sort=False)
-    ]
+    scale = mae(history[cycle:], history[:-cycle])
+    rows = []
+    for (model, origin), own in backtest.groupby(["model", "origin"], sort=False):
+        truth = own["truth"].to_numpy()
+        losses = [pinball(truth, own[name].to_numpy(), level) for name, level in QUANTILES]
+        rows.append({
+            "model": model, "origin": origin, "MASE": mase(truth, own["forecast"].to_numpy(), history, cycle),
+            "pinball": float(np.mean(losses)) / scale if scale > 0 else float("nan"),
+        })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _with_pinball(board: pd.DataFrame, errors: pd.DataFrame) -> pd.DataFrame:
+    """The leaderboard with the mean over origins, beside MASE."""
+    means = board["model"].map(errors.groupby("model")["pinball"].mean())
+    board = board.copy()
+    board.insert(board.columns.get_loc("MASE") + 1, "pinball", means)
+    return board
 
 
 def common(boards: pd.DataFrame) -> list[str]:
@@ -143,17 +159,22 @@ def common(boards: pd.DataFrame) -> list[str]:
 
 
 def summary(boards: pd.DataFrame) -> pd.DataFrame:
-    """One row a model that every series has, least mean MASE first: model, MASE, sMAPE, rank, best on, seconds.
+    """One row a model that every series has, least mean MASE first.
 
-    Means over series of means over seeds; "best on" counts the series with the least mean MASE.
+    Columns: model, MASE, pinball, sMAPE, mean rank, best on, seconds: means over series of means over seeds; "best on"
+    counts the series with the least mean MASE.
     """
     names = common(boards)
-    mean = boards[boards["model"].isin(names)].groupby(["series", "model"])[["MASE", "sMAPE", "seconds"]].mean()
+    mean = (
+        boards[boards["model"].isin(names)].groupby(["series", "model"])[["MASE", "pinball", "sMAPE", "seconds"]].mean()
+    )
     table = mean["MASE"].unstack()[names]
     best = table.idxmin(axis=1)
     found = pd.DataFrame({
-        "model": names, "MASE": table.mean().to_numpy(), "sMAPE": mean["sMAPE"].unstack()[names].mean().to_numpy(),
-        "mean rank": mean_ranks(table.to_numpy()), "best on": [int((best == name).sum()) for name in names],
+        "model": names, "MASE": table.mean().to_numpy(),
+        "pinball": mean["pinball"].unstack()[names].mean(skipna=False).to_numpy(),
+        "sMAPE": mean["sMAPE"].unstack()[names].mean().to_numpy(), "mean rank": mean_ranks(table.to_numpy()),
+        "best on": [int((best == name).sum()) for name in names],
         "seconds": mean["seconds"].unstack()[names].mean().to_numpy(),
     })  # fmt: skip
     return found.sort_values("MASE", ignore_index=True)

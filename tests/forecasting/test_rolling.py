@@ -13,7 +13,8 @@ from lab.run import Run
 def boards(errors):
     """Leaderboards of one seed; errors: series -> model -> MASE."""
     return pd.DataFrame([
-        {"series": series, "seed": 0, "model": model, "MASE": error, "sMAPE": 10 * error, "seconds": 1.0}
+        {"series": series, "seed": 0, "model": model, "MASE": error, "pinball": error / 3, "sMAPE": 10 * error,
+         "seconds": 1.0}
         for series, found in errors.items() for model, error in found.items()
     ])  # fmt: skip
 
@@ -35,11 +36,15 @@ def test_errors_of_an_origin_are_scaled_by_the_past_alone():
     times, truth = series.index[-48:].astype(str), series.to_numpy()[-48:]
     backtest = pd.DataFrame({
         "model": "m", "origin": np.repeat(["first", "second"], 24), "time": times, "truth": truth,
-        "forecast": truth + 2,
+        "forecast": truth + 2, "lower": truth - 1, "upper": truth + 3,
     })  # fmt: skip
     past = series.to_numpy()[:152]
-    expected = 2 / np.abs(past[24:] - past[:-24]).mean()
+    scale = np.abs(past[24:] - past[:-24]).mean()
+    expected = 2 / scale
     found = rolling._errors(backtest, series)
+    by_hand = (0.05 * 1 + 0.5 * 2 + 0.05 * 3) / 3  # 1 above the lower end, 2 below the median, 3 below the upper end
+    assert found["pinball"].tolist() == pytest.approx([by_hand / scale] * 2)
+    assert rolling._errors(backtest.assign(lower=np.nan), series)["pinball"].isna().all()
     assert found["origin"].tolist() == ["first", "second"] and found["MASE"].tolist() == pytest.approx([expected] * 2)
 
 
@@ -78,7 +83,8 @@ def test_what_no_seed_changes_is_measured_once(tmp_path, monkeypatch):
         run.table("leaderboard", pd.DataFrame({"model": list(names), "MASE": 1.0 + seed}))
         times = [f"{number}" for number in range(12)]
         run.table("backtest", pd.concat(
-            pd.DataFrame({"model": name, "origin": 0, "time": times, "truth": 0.0, "forecast": 1.0}) for name in names
+            pd.DataFrame({"model": name, "origin": 0, "time": times, "truth": 0.0, "forecast": 1.0,
+                          "lower": 0.0, "upper": 1.0}) for name in names
         ))  # fmt: skip
 
     monkeypatch.setattr(rolling.benchmark, "compare", compare)
