@@ -62,7 +62,8 @@ class BenchmarkForecasters(Command):
         config = {
             "protocol": self.protocol, "borders": self.borders, "device": self.device, "lookbacks": list(lookbacks)
         }  # fmt: skip
-        tags = [f"forecast/mse/{model}" for model in (*models, "ridge", "combined")]
+        combined = ("combined",) if set(families.MAIN) <= set(models) else ()
+        tags = [f"forecast/mse/{model}" for model in (*models, "ridge", *combined)]
         name = self.name or f"benchmark-forecasters-{self.protocol}"
         with Run.open(self.runs, name, config, resume=True, metrics=tags) as run:
             rows = ltsf_benchmark.measure(

@@ -62,9 +62,11 @@ def order(table: pd.DataFrame) -> list[str]:
 
 
 def stamps(index: pd.Index, zone: str | None = None) -> list[str]:
-    """Times as text; those of an index in UTC on the clocks of `zone`, with their offset."""
+    """Times as text, all with a fraction of a second or none; of an index in UTC on the clocks of `zone`, with offset."""
     if zone and isinstance(index, pd.DatetimeIndex):
         index = index.tz_localize("UTC").tz_convert(zone)
+    if isinstance(index, pd.DatetimeIndex) and index.microsecond.any():
+        return [stamp.isoformat(" ", "microseconds") for stamp in index]
     return [str(stamp) for stamp in index]
 
 

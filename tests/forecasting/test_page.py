@@ -16,6 +16,14 @@ from lab.run import Run
 from tests.browser.driven import dumped, needs_browser
 
 
+def test_times_are_written_alike():
+    halves = pd.date_range("2024-01-01", periods=3, freq="500ms")
+    texts = page.stamps(halves)
+    assert texts == ["2024-01-01 00:00:00.000000", "2024-01-01 00:00:00.500000", "2024-01-01 00:00:01.000000"]
+    assert list(pd.to_datetime(texts)) == list(halves)
+    assert page.stamps(halves[::2]) == ["2024-01-01 00:00:00", "2024-01-01 00:00:01"]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     series = web_traffic(days=21).rename("views </script> & more")
