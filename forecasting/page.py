@@ -62,7 +62,7 @@ def order(table: pd.DataFrame) -> list[str]:
 
 
 def stamps(index: pd.Index, zone: str | None = None) -> list[str]:
-    """Times as text, all with a fraction of a second or none; of an index in UTC on the clocks of `zone`, with offset."""
+    """Times as text, all with fractions of a second or none; UTC is shown on the clocks of `zone`, with the offset."""
     if zone and isinstance(index, pd.DatetimeIndex):
         index = index.tz_localize("UTC").tz_convert(zone)
     if isinstance(index, pd.DatetimeIndex) and index.microsecond.any():
