@@ -44,10 +44,8 @@ def read_times(
     if timezone is not None:
         check_zone(timezone)
     if offsets:
-        found = pd.DatetimeIndex(stamps.dt.tz_localize(None))
-        uneven = pd.Series(found).diff().nunique() > 1
-        days = _days(texts, form) if uneven else None
-        return (found, timezone or "UTC") if days is None else (days, None)
+        days = _days(texts, form)
+        return (pd.DatetimeIndex(stamps.dt.tz_localize(None)), timezone or "UTC") if days is None else (days, None)
     local = pd.DatetimeIndex(stamps)
     if timezone is None or len(local) < 2 or pd.Series(local).diff().mode().iloc[0] >= pd.Timedelta(days=1):
         return local, None

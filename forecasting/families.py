@@ -98,6 +98,7 @@ class Wanted(NamedTuple):
 
 
 Fits = Callable[[list[Wanted]], Iterator[Member]]
+"""What makes members, in the order in which they are wanted."""
 
 
 class Score(NamedTuple):

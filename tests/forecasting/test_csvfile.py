@@ -194,6 +194,8 @@ def test_midnights_of_a_place_whose_clocks_change_are_days(tmp_path, timezone):
     series = read_csv(write(tmp_path, ["time,v", *lines]), timezone=timezone)
     assert list(series.index) == list(pd.date_range("2024-03-01", periods=60, freq="D"))
     assert series.index.freqstr == "D"
+    later = read_csv(write(tmp_path, ["time,v", *lines[40:]]), timezone=timezone)  # all after the change: the same days
+    assert list(later.index) == list(series.index[40:])
 
 
 def test_wrong_zone_and_an_hour_that_never_was(tmp_path):
