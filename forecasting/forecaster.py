@@ -66,8 +66,10 @@ class NetworkForecaster(DirectForecaster):
     fine_tune : bool
         Whether `fit` after `pretrain` trains further where the series has held-out windows to stop by, with a tenth of
         the learning rate. If not, or without such windows, the weights stay as pretrained.
-    max_epochs, steps_per_epoch, patience, batch, learning_rate, weight_decay, validation
+    max_epochs, steps_per_epoch, patience, batch, learning_rate, averaging, weight_decay, validation
         See `forecasting.training.Plan`. Early stopping watches the last `validation` share of the training windows.
+        The running mean of the weights that `averaging` keeps is not led astray by one epoch that happens to validate
+        well; on rows before the tests of nine series it and a patience of 10 (it was 6) had 1 % less error.
         steps_per_epoch None draws a quarter of the training windows an epoch, in 40 to 160 steps.
     random_state : int, numpy RandomState or None
         Of the first weights, the dropout and the order of windows. The same gives the same numbers on the same device.
@@ -107,9 +109,10 @@ class NetworkForecaster(DirectForecaster):
         fine_tune: bool = True,
         max_epochs: int = 30,
         steps_per_epoch: int | None = None,
-        patience: int = 6,
+        patience: int = 10,
         batch: int = 32,
         learning_rate: float = 2e-3,
+        averaging: float = 0.9,
         weight_decay: float = 1e-2,
         validation: float = 0.2,
         random_state: Any = None,
@@ -131,6 +134,7 @@ class NetworkForecaster(DirectForecaster):
         self.patience = patience
         self.batch = batch
         self.learning_rate = learning_rate
+        self.averaging = averaging
         self.weight_decay = weight_decay
         self.validation = validation
         self.random_state = random_state
@@ -195,8 +199,8 @@ class NetworkForecaster(DirectForecaster):
         quarter = len(starts[0]) * values.shape[1] // (4 * self.batch)  # of all windows, in steps
         plan = training.Plan(
             max_epochs=self.max_epochs, steps_per_epoch=self.steps_per_epoch or min(160, max(40, quarter)),
-            patience=self.patience, batch=self.batch, learning_rate=rate, weight_decay=self.weight_decay,
-            validation=self.validation, joint=self.mix,
+            patience=self.patience, batch=self.batch, learning_rate=rate, averaging=self.averaging,
+            weight_decay=self.weight_decay, validation=self.validation, joint=self.mix,
         )  # fmt: skip
         measure = pinball_loss if self.intervals == "quantile" else training.absolute
         return training.fit(
