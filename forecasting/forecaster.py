@@ -19,7 +19,7 @@ from forecasting.linear import RidgeForecaster, SeasonalNaiveForecaster
 from forecasting.networks.cnn import CNN
 from forecasting.networks.lstm import LSTM
 from forecasting.networks.mixed import Mixed
-from forecasting.networks.norm import Reversible
+from forecasting.networks.norm import Anchored, Reversible
 from forecasting.networks.transformer import Transformer
 from forecasting.pooled import pool
 from lab.device import choose, threads
@@ -52,6 +52,10 @@ class NetworkForecaster(DirectForecaster):
     dropout : float
     skip : bool
         Start from the closed-form linear forecast (frozen, fitted before validation) and learn what it misses.
+    reversible : bool
+        Reversible instance normalisation: each window is seen in its own units, and the forecast goes back to those of
+        the series. Without it the level of a window tells too, which a lookback shorter than the season needs: of an
+        hour of traffic, the level says whether it is night (`forecasting.networks.norm`).
     mix : bool
         Let the channels of a multivariate series see each other (`forecasting.networks.mixed`); a series of one channel
         is not changed by it. Not for `pretrain`, which takes every column for a series of its own.
@@ -102,6 +106,7 @@ class NetworkForecaster(DirectForecaster):
         width: int | None = None,
         dropout: float = 0.1,
         skip: bool = False,
+        reversible: bool = True,
         mix: bool = False,
         options: dict[str, Any] | None = None,
         intervals: str = "conformal",
@@ -124,6 +129,7 @@ class NetworkForecaster(DirectForecaster):
         self.width = width
         self.dropout = dropout
         self.skip = skip
+        self.reversible = reversible
         self.mix = mix
         self.options = options
         self.intervals = intervals
@@ -179,7 +185,7 @@ class NetworkForecaster(DirectForecaster):
         if heads > 1:
             core = Heads(core, self.horizon_ * heads)
         skip = None if linear is None else torch.from_numpy(linear).float().repeat(heads, 1)
-        return Reversible(core, skip).to(choose(self.device))
+        return (Reversible if self.reversible else Anchored)(core, skip).to(choose(self.device))
 
     @torch.no_grad()
     def _begin(self, network: Reversible, values: np.ndarray, starts: np.ndarray) -> None:
@@ -318,7 +324,7 @@ class NetworkForecaster(DirectForecaster):
         tiny = {"width": 4, "max_epochs": 1, "steps_per_epoch": 1, "batch": 4, "random_state": 0, "device": "cpu"}
         return [
             {**tiny, "lookback": 3},
-            {**tiny, "patch": 2, "intervals": "quantile"},
+            {**tiny, "patch": 2, "intervals": "quantile", "reversible": False},
             {**tiny, "lookback": 4, "intervals": "dropout", "passes": 5, "skip": True},
         ]
 

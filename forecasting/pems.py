@@ -60,7 +60,8 @@ def forecast(name: str, lookback: int, train: np.ndarray, test: np.ndarray, seed
     setting = forecasters.Setting(DAY, lookback, EPOCHS, seed, device)
     forecaster = forecasters.MODELS[name].make(setting)
     if name != "linear":
-        forecaster.set_params(patch=max(1, lookback // 12), **TRAINING)
+        # an hour does not show where in the day it lies, unless its level may tell; a day does
+        forecaster.set_params(patch=max(1, lookback // 12), reversible=lookback >= DAY, **TRAINING)
     with threads(1):
         forecaster.fit(pd.Series(train), fh=[1])
         values = (np.concatenate([train, test]) - forecaster.mean_[0]) / forecaster.scale_[0]

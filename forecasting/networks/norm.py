@@ -42,6 +42,25 @@ class Reversible(nn.Module):
         return z / scale, last, scale
 
 
+class Anchored(Reversible):
+    """`core` sees each window in the series' own units, and forecasts the change from its last value.
+
+    So the level tells: where the window is shorter than the season, it is the level that says what time it is.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, lookback, channels) -> (batch, horizon, channels)."""
+        last = x[:, -1:]
+        y = self.core(x)
+        if self.skip is not None:
+            y = y + unfold(linear(fold(x - last), self.skip), x.shape[2])
+        return y + last
+
+    def scaled(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `Reversible.scaled`: nothing is taken off, and the unit is 1."""
+        return x, x[:, -1:], torch.ones_like(x[:, -1:])
+
+
 def fold(x: Tensor) -> Tensor:
     """(batch, lookback, channels) -> (batch * channels, lookback): every channel goes through the same weights."""
     return x.transpose(1, 2).flatten(0, 1)
