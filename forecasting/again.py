@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from forecasting import page, saved
+from forecasting import clocks, page, saved
 from forecasting.base import DirectForecaster
 from forecasting.benchmark import MODEL_FOLDER, SERIES_FILE
 from lab.errors import InputError, unknown
@@ -55,19 +55,22 @@ def forecast(
         if name not in found:
             raise unknown("saved model", name, found, f"(of {source.path}; statistical ones are not saved)")
     nominal = source.series["interval"] if nominal is None else nominal
-    zone, parts = series.attrs.get("zone"), []
+    zone, horizon, parts = series.attrs.get("zone"), source.series["horizon"], []
+    clock, ahead = clocks.Clocks.of(series, horizon), clocks.extended(series.index, horizon)[len(series) :]
+    asked = clock.steps(series.index, ahead)
     for name in source.series["order"]:
         if name not in found or (models and name not in models):
             continue
-        forecaster = _moved(found[name], series, known, place)
-        made = forecaster.predict(X=known)
-        bounds = forecaster.predict_interval(X=known, coverage=nominal).to_numpy()
+        most = int(max(found[name].fh.to_relative(found[name].cutoff)))
+        X = None if known is None else clock.seen(known, most)
+        forecaster = _moved(found[name], clock.seen(series), X, place)
+        steps = np.minimum(asked, most) - 1  # the step beyond a skipped hour is fitted only where there was one
+        bounds = forecaster.predict_interval(X=X, coverage=nominal).to_numpy()[steps]
         parts.append(pd.DataFrame({
-            "model": name, "origin": page.stamps(series.index[-1:], zone)[0], "time": page.stamps(made.index, zone),
-            "forecast": made.to_numpy(), "lower": bounds[:, 0], "upper": bounds[:, 1], "truth": np.nan,
-            "row": np.arange(len(series), len(series) + len(made)),
+            "model": name, "origin": clocks.stamps(series.index[-1:], zone)[0], "time": clocks.stamps(ahead, zone),
+            "forecast": forecaster.predict(X=X).to_numpy()[steps], "lower": bounds[:, 0], "upper": bounds[:, 1],
+            "truth": np.nan, "row": np.arange(len(series), len(series) + horizon),
         }))  # fmt: skip
-    horizon = source.series["horizon"]
     note = f"The models of {source.path}, as they were fitted there; its page has their errors."
     rows = pd.concat(parts, ignore_index=True)
     return page.View(series, rows, None, horizon, 0, nominal, max(2 * horizon, 48), note)
@@ -85,7 +88,7 @@ def write(run: Run, view: page.View) -> pd.DataFrame:
 def _moved(forecaster: DirectForecaster, series: pd.Series, known: pd.DataFrame | None, place: str) -> DirectForecaster:
     """The forecaster at the end of `series`: updated, if that goes on where it stood, else with those rows alone."""
     past = forecaster.history_
-    if series.index[-1] >= past.index[-1] and series.index[0] <= page.extended(past.index, 1)[-1]:
+    if series.index[-1] >= past.index[-1] and series.index[0] <= clocks.extended(past.index, 1)[-1]:
         rows = series[series.index >= past.index[0]].rename(past.columns[0])
         return forecaster.update(rows, X=known, update_params=False)
     if len(series) < forecaster.lookback_:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from forecasting import insight, page, saved
+from forecasting import clocks, insight, page, saved
 from forecasting.base import DirectForecaster, default_lookback
 from forecasting.datasets import season
 from forecasting.intervals import coverage
@@ -260,21 +260,28 @@ def _roll(
 ) -> Iterator[tuple[pd.Series, np.ndarray, Any]]:  # fmt: skip
     """(forecast, its lower and upper bounds (horizon, 2), forecaster) at `start`, and a horizon later, and so on; the
     last is at the end of the series. Bounds are NaN where a model has none."""
-    steps = list(range(1, horizon + 1))
+    clock, index = clocks.Clocks.of(series, horizon), clocks.extended(series.index, horizon)
+    origins = range(start, len(series) + 1, horizon)
+    asked = [clock.steps(index[:origin], index[origin : origin + horizon]) for origin in origins]
+    most = max(int(steps.max()) for steps in asked)  # a skipped hour makes the last one a step further
+    X = None if known is None else clock.seen(known, most - horizon)
     with _quiet():
         forecaster = model.make(setting)
-        for origin in range(start, len(series) + 1, horizon):
+        for origin, steps in zip(origins, asked, strict=True):
             seen = series.iloc[max(0, origin - (model.rows or origin)) : origin]
             if origin == start:
-                forecaster.fit(seen, X=known, fh=steps)
+                forecaster.fit(clock.seen(seen), X=X, fh=list(range(1, most + 1)))
             elif model.refit:
-                forecaster = model.make(setting).fit(seen, X=known, fh=steps)
+                forecaster = model.make(setting).fit(clock.seen(seen), X=X, fh=list(range(1, most + 1)))
             else:
-                forecaster.update(series.iloc[origin - horizon : origin], X=known, update_params=False)
+                before = int(clock.zone is not None)  # a row seen already: one that is skipped lies between two
+                newer = series.iloc[origin - horizon - before : origin]
+                forecaster.update(clock.seen(newer), X=X, update_params=False)
             bounds = np.full((horizon, 2), np.nan)
             if forecaster.get_tag("capability:pred_int"):
-                bounds = forecaster.predict_interval(X=known, coverage=nominal).to_numpy()
-            yield forecaster.predict(X=known), bounds, forecaster
+                bounds = forecaster.predict_interval(X=X, coverage=nominal).to_numpy()[steps - 1]
+            made = forecaster.predict(X=X).iloc[steps - 1]
+            yield made.set_axis(index[origin : origin + horizon]), bounds, forecaster
 
 
 @contextmanager
@@ -318,8 +325,8 @@ def _rows(name: str, origin: int, made: pd.Series, bounds: np.ndarray, series: p
     truth[: len(known)] = known
     zone = series.attrs.get("zone")
     return pd.DataFrame({
-        "model": name, "origin": page.stamps(series.index[origin - 1 : origin], zone)[0],
-        "time": page.stamps(made.index, zone), "forecast": made.to_numpy(), "lower": bounds[:, 0],
+        "model": name, "origin": clocks.stamps(series.index[origin - 1 : origin], zone)[0],
+        "time": clocks.stamps(made.index, zone), "forecast": made.to_numpy(), "lower": bounds[:, 0],
         "upper": bounds[:, 1], "truth": truth, "row": np.arange(origin, origin + len(made)),
     })  # fmt: skip
 

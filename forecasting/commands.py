@@ -39,7 +39,8 @@ class Forecast(Command):
     time_format: str = ""
     """How times are written, where not as 2024-01-31 23:00; as strptime's %d/%m/%Y %H:%M."""
     timezone: str = ""
-    """Whose clocks the times are read from, such as Europe/Berlin, where they carry no offset and clocks change."""
+    """Whose clocks the series follows, such as Europe/Berlin: times without an offset are read from them, and the days
+    of people, whose beginning shifts in UTC when clocks change, stay whole for the models."""
     known: Annotated[tuple[str, ...], tyro.conf.arg(metavar="COLUMN ...")] = ()
     """Columns known ahead (holidays, weather forecasts, prices); the file has rows for the horizon, target empty."""
     horizon: int | None = None

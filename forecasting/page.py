@@ -20,6 +20,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from forecasting import svg
+from forecasting.clocks import extended, shown, stamps
 from lab import plots
 from lab.jsonfile import strict
 
@@ -61,31 +62,13 @@ def order(table: pd.DataFrame) -> list[str]:
     return list(table.sort_values(["MASE", "MAE"])["model"])
 
 
-def stamps(index: pd.Index, zone: str | None = None) -> list[str]:
-    """Times as text, all with fractions of a second or none; UTC is shown on the clocks of `zone`, with the offset."""
-    if zone and isinstance(index, pd.DatetimeIndex):
-        index = index.tz_localize("UTC").tz_convert(zone)
-    if isinstance(index, pd.DatetimeIndex) and index.microsecond.any():
-        return [stamp.isoformat(" ", "microseconds") for stamp in index]
-    return [str(stamp) for stamp in index]
-
-
-def extended(index: pd.Index, steps: int) -> pd.Index:
-    """`index` with so many further steps."""
-    if isinstance(index, pd.PeriodIndex):
-        return pd.period_range(index[0], periods=len(index) + steps, freq=index.freq)
-    if isinstance(index, pd.DatetimeIndex):
-        return pd.date_range(index[0], periods=len(index) + steps, freq=index.freq or pd.infer_freq(index))
-    return pd.RangeIndex(int(index[0]), int(index[0]) + len(index) + steps)
-
-
 def times(view: View) -> pd.Index:
     """Of the series and the horizon after it, for drawing: datetimes, on the clocks they are shown in, or counts."""
     index = extended(view.series.index, view.horizon)
     if isinstance(index, pd.PeriodIndex):
         index = index.to_timestamp()
     zone = view.series.attrs.get("zone")
-    return index.tz_localize("UTC").tz_convert(zone).tz_localize(None) if zone else index
+    return shown(index, zone) if zone else index
 
 
 # --- figures --------------------------------------------------------------------------------------------------------

@@ -25,6 +25,12 @@ def shown(capsys) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
+def forecast_of(path: Path, runs: Path, capsys, **options: object) -> pd.DataFrame:
+    """forecast.csv of 24 steps after the CSV `path`."""
+    Forecast(series=str(path), runs=runs, **{**OPTIONS, "horizon": 24, **options})()
+    return pd.read_csv(Path(shown(capsys)["result"]) / "forecast.csv", float_precision="round_trip")
+
+
 @pytest.fixture
 def runs(tmp_path):
     return tmp_path / "runs"
@@ -177,24 +183,48 @@ def test_known_columns_of_a_csv(tmp_path, runs, capsys):
         Forecast(series="airline", known=("sale",), runs=runs, **OPTIONS)()
 
 
-def test_a_change_of_clocks_does_not_shift_the_forecast(tmp_path, runs, capsys):
-    """One series on three clocks: the same numbers, and the times of the same instants."""
+def test_a_time_zone_does_not_shift_the_forecast(tmp_path, runs, capsys):
+    """One series, its times with offsets of other places: the same numbers for the same instants."""
     utc = web_traffic(days=28, start="2024-03-10")
     frames = []
-    for name, zone, options in (
-        ("plain", None, {}), ("offset", "Europe/Berlin", {}), ("clock", "Europe/Berlin", {"timezone": "Europe/Berlin"}),
-    ):  # fmt: skip
-        index = utc.index if zone is None else utc.index.tz_localize("UTC").tz_convert(zone)
-        times = [t.isoformat() if name == "offset" else f"{t:%Y-%m-%d %H:%M}" for t in index]
-        path = tmp_path / f"{name}.csv"
+    for zone in ("UTC", "Europe/Berlin", "America/New_York"):
+        times = [time.isoformat() for time in utc.index.tz_localize("UTC").tz_convert(zone)]
+        path = tmp_path / f"{zone[:3]}.csv"
         pd.DataFrame({"time": times, "views": utc.to_numpy()}).to_csv(path, index=False)
-        Forecast(series=str(path), runs=runs, **options, **OPTIONS)()
-        frames.append(pd.read_csv(Path(shown(capsys)["result"]) / "forecast.csv", float_precision="round_trip"))
+        frames.append(forecast_of(path, runs, capsys))
     for other in frames[1:]:
-        np.testing.assert_array_equal(frames[0][["forecast", "lower", "upper"]], other[["forecast", "lower", "upper"]])
-    instants = [pd.to_datetime(frame["time"], utc=True) for frame in frames]
-    assert (instants[0] == instants[1]).all() and (instants[0] == instants[2]).all()
-    assert frames[2]["time"].iloc[0] == "2024-04-07 02:00:00+02:00"
+        pd.testing.assert_frame_equal(frames[0], other)
+
+
+@pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
+@pytest.mark.parametrize("start", ["2024-03-06", "2024-10-02"])
+@pytest.mark.parametrize("known", [(), ("sale",)])
+def test_a_change_of_clocks_does_not_shift_the_forecast(start, known, tmp_path, runs, capsys):
+    """Days that people in Berlin make begin by their clocks; the file ends 13 hours before these change."""
+    zone, end = "Europe/Berlin", 24 * 24 + 13  # rows of the file
+    instants = pd.date_range(start, periods=27 * 24, freq="h", tz=zone)
+    assert instants[end - 1].utcoffset() != instants[-1].utcoffset()
+    sale = (instants.dayofyear % 4 == 0).astype(int)
+    daily = 100 + 50 * np.sin(2 * np.pi * np.arange(24) / 24) + 20 * (np.arange(24) == 8)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=len(instants))
+    plain = daily[instants.hour] + noise
+    views = plain + 30 * sale if known else plain
+    times = {"offset": [time.isoformat() for time in instants], "clock": [f"{t:%Y-%m-%d %H:%M}" for t in instants]}
+    frames = []
+    for name, texts in times.items():
+        frame = pd.DataFrame({"time": texts, "views": np.where(np.arange(len(views)) < end, views, np.nan)})
+        frame = frame.assign(sale=sale) if known else frame[:end]
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        frames.append(forecast_of(tmp_path / f"{name}.csv", runs, capsys, target="views", timezone=zone, known=known))
+    pd.testing.assert_frame_equal(*frames)
+    for model, made in frames[0].groupby("model"):
+        ahead = pd.to_datetime(made["time"], utc=True).dt.tz_convert(zone)
+        assert list(ahead) == list(instants[end : end + 24])  # every instant once
+        if known and model != "linear":
+            continue
+        np.testing.assert_allclose(made["forecast"], views[end : end + 24], atol=2.0)
+    loaded = again(tmp_path / "clock.csv", sorted(runs.iterdir())[0], runs, capsys)
+    pd.testing.assert_frame_equal(loaded, frames[0])
 
 
 @pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")

@@ -1,0 +1,82 @@
+"""Series as the clocks of a place show them: what models see of a series that people make.
+
+People get up by the clock, so after a change of clocks their days begin an hour earlier or later in UTC. A series in
+UTC with a zone is therefore put on a grid of the times that clocks there show: the hour that comes twice in autumn is
+the mean of both, the one skipped in spring lies between its neighbours. Forecasts go back to UTC, one for each step
+there.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Between a series in UTC and what its models see. Without a zone, or with a step too long for the change of clocks
+    to be a whole number of them, both are the same."""
+
+    zone: str | None = None
+
+    @classmethod
+    def of(cls, series: pd.Series, horizon: int) -> "Clocks":
+        """Those of attrs["zone"], for `series` and as many steps after it."""
+        zone, index = series.attrs.get("zone"), series.index
+        if zone is None or not isinstance(index, pd.DatetimeIndex):
+            return cls()
+        there = shown(extended(index, horizon), zone)
+        return cls(zone if not ((there - there[0]) % (index[1] - index[0])).any() else None)
+
+    def seen(self, known: Any, extra: int = 0) -> Any:
+        """A series or table in UTC as the clocks show it; `extra`: further rows, which repeat the last one."""
+        if self.zone is None:
+            return known
+        step = known.index[1] - known.index[0]
+        there = shown(known.index, self.zone)
+        frame = known.to_frame() if isinstance(known, pd.Series) else known
+        numeric = {column: pd.api.types.is_numeric_dtype(frame[column]) for column in frame}
+        merged = frame.set_axis(there).groupby(level=0)
+        merged = merged.agg({column: "mean" if number else "last" for column, number in numeric.items()})
+        grid = pd.date_range(merged.index[0], merged.index[-1], freq=known.index.freq or step)
+        whole = merged.reindex(grid)
+        for column, number in numeric.items():
+            whole[column] = whole[column].interpolate() if number else whole[column].ffill()
+        if extra:
+            whole = whole.reindex(extended(grid, extra)).ffill()
+        return whole[known.name] if isinstance(known, pd.Series) else whole
+
+    def steps(self, index: pd.DatetimeIndex, ahead: pd.DatetimeIndex) -> np.ndarray:
+        """Which step ahead on the clocks each time of `ahead` is, for a series in UTC that ends with `index`.
+
+        At least 1: where the hour that comes twice was seen once, the other one is the step after.
+        """
+        if self.zone is None:
+            return np.arange(1, len(ahead) + 1)
+        there = shown(ahead, self.zone)
+        last = shown(index, self.zone).max()  # at the end of the hour that comes twice the clock has been here before
+        return np.maximum(1, np.asarray((there - last) // (index[1] - index[0])))
+
+
+def shown(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
+    """Times in UTC as the clocks of `zone` show them, without the offset."""
+    return index.tz_localize("UTC").tz_convert(zone).tz_localize(None)
+
+
+def stamps(index: pd.Index, zone: str | None = None) -> list[str]:
+    """Times as text, all with fractions of a second or none; UTC is shown on the clocks of `zone`, with the offset."""
+    if zone and isinstance(index, pd.DatetimeIndex):
+        index = index.tz_localize("UTC").tz_convert(zone)
+    if isinstance(index, pd.DatetimeIndex) and index.microsecond.any():
+        return [stamp.isoformat(" ", "microseconds") for stamp in index]
+    return [str(stamp) for stamp in index]
+
+
+def extended(index: pd.Index, steps: int) -> pd.Index:
+    """`index` with so many further steps."""
+    if isinstance(index, pd.PeriodIndex):
+        return pd.period_range(index[0], periods=len(index) + steps, freq=index.freq)
+    if isinstance(index, pd.DatetimeIndex):
+        return pd.date_range(index[0], periods=len(index) + steps, freq=index.freq or pd.infer_freq(index))
+    return pd.RangeIndex(int(index[0]), int(index[0]) + len(index) + steps)
