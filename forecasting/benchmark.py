@@ -8,7 +8,7 @@ every origin.
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,7 @@ from lab.run import Run
 __all__ = ["DEFAULT", "MODELS", "Settled", "check_models", "compare", "mae", "mase", "settle", "smape"]
 
 MODEL_FOLDER, SERIES_FILE = "models", "series.json"
+SHOWN = (1, 4, 16)  # epochs after which a network's forecasts are drawn
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def compare(
     forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv (that table),
     forecast.csv (time, model, forecast, lower, upper after the end of the series), backtest.csv (the same before it,
     with origin and truth), both as figures and as the page forecast.html, the fitted models, what they look at as
-    figures, and a scalar an epoch under forecast/MODEL/. Raises InputError for a series too short, an unknown model, a
-    setting that makes no sense, and a model that fails.
+    figures, and under forecast/MODEL/ scalars an epoch, and figures of the validation part after some. Raises
+    InputError for a series too short, an unknown model, a setting that makes no sense, and a model that fails.
     """
     settled = settle(series, horizon, models, lookback, max_epochs, origins, known, nominal)
     held_out, start = settled.origins, settled.start
@@ -99,13 +100,15 @@ def compare(
     with console.bar("forecast", len(settled.models) * (held_out + 1), "forecasts") as advance:
         for name in settled.models:
             began = time.monotonic()
+            watch = _Watch(run, name)
             setting = Setting(
                 settled.season, settled.lookback, max_epochs, seed, device, intervals,
-                bool((series > 0).all()), _reporter(run, name),
+                bool((series > 0).all()), watch,
             )  # fmt: skip
             forecasts = []
             with _blamed(name, series):
-                rolled = _roll(MODELS[name], setting, series, known, horizon, start, nominal)
+                watch.forecaster = MODELS[name].make(setting)
+                rolled = _roll(MODELS[name], setting, watch.forecaster, series, known, horizon, start, nominal)
                 for origin, (points, bounds, forecaster) in enumerate(rolled):
                     forecasts.append(_rows(name, start + origin * horizon, points, bounds, series))
                     fitted[name] = forecaster
@@ -255,18 +258,17 @@ def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, he
 
 
 def _roll(
-    model: Model, setting: Setting, series: pd.Series, known: pd.DataFrame | None, horizon: int, start: int,
-    nominal: float,
+    model: Model, setting: Setting, forecaster: Any, series: pd.Series, known: pd.DataFrame | None, horizon: int,
+    start: int, nominal: float,
 ) -> Iterator[tuple[pd.Series, np.ndarray, Any]]:  # fmt: skip
     """(forecast, its lower and upper bounds (horizon, 2), forecaster) at `start`, and a horizon later, and so on; the
-    last is at the end of the series. Bounds are NaN where a model has none."""
+    last is at the end of the series. Bounds are NaN where a model has none. `forecaster` is the one fitted first."""
     clock, index = clocks.Clocks.of(series, horizon), clocks.extended(series.index, horizon)
     origins = range(start, len(series) + 1, horizon)
     asked = [clock.steps(index[:origin], index[origin : origin + horizon]) for origin in origins]
     most = max(int(steps.max()) for steps in asked)  # a skipped hour makes the last one a step further
     X = None if known is None else clock.seen(known, most - horizon)
     with _quiet():
-        forecaster = model.make(setting)
         for origin, steps in zip(origins, asked, strict=True):
             seen = series.iloc[max(0, origin - (model.rows or origin)) : origin]
             if origin == start:
@@ -312,10 +314,18 @@ def _quiet() -> Iterator[None]:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
-def _reporter(run: Run, name: str) -> Callable[[int, dict[str, float]], None]:
-    return lambda epoch, losses: run.scalars(
-        {f"forecast/{name}/{tag}": loss for tag, loss in losses.items()}, epoch + 1
-    )
+class _Watch:
+    """Reports to the run what the training of a network says, and at some epochs what the network forecasts."""
+
+    def __init__(self, run: Run, name: str):
+        self.forecaster: Any = None
+        self._run, self._tag = run, f"forecast/{name}"
+
+    def __call__(self, epoch: int, losses: dict[str, float]) -> None:
+        done = epoch + 1
+        self._run.scalars({f"{self._tag}/{name}": loss for name, loss in losses.items()}, done)
+        if done in SHOWN:
+            self._run.figure(f"{self._tag}/validation", insight.held_out(self.forecaster), done)
 
 
 def _rows(name: str, origin: int, made: pd.Series, bounds: np.ndarray, series: pd.Series) -> pd.DataFrame:

@@ -87,6 +87,8 @@ class Member(NamedTuple):
     validation: Tensor
     test: Tensor
     seconds: float
+    history: Sequence[dict[str, float]] = ()
+    """Of its training, a dict an epoch: see `training.fit`."""
 
 
 class Wanted(NamedTuple):
@@ -95,6 +97,10 @@ class Wanted(NamedTuple):
     family: str
     lookback: int
     skip: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.family}-{self.lookback}{'-skip' * self.skip}"
 
 
 Fits = Callable[[list[Wanted]], Iterator[Member]]
@@ -120,6 +126,8 @@ class Task:
         last = ltsf.windows(series, 1, horizon)  # truths do not depend on the lookback
         self.truth = last.view[last.test][:, 1:]
         self.held_out = last.view[spread(last.validation)][:, 1:]
+        self.curves: dict[str, list[dict[str, float]]] = {}  # of the members that `scores` has had, by label
+        self.shown: dict[str, list[float]] = {}  # of its models: forecasts of the window that `example` is about
         self._skips: dict[int, Tensor] = {}
 
     def score(self, model: str, members: list[Member]) -> Score:
@@ -145,6 +153,20 @@ class Task:
                 + (f"give --lookbacks of at most {most}" if most > 0 else "give a longer file or a shorter horizon")
             )
         return found
+
+    def example(self) -> tuple[list[float], list[float]]:
+        """The middle validation window's last channel: (up to two horizons before, the horizon that came)."""
+        starts = spread(ltsf.windows(self.series, 1, self.horizon).validation)
+        first = int(starts[len(starts) // 2]) + 1
+        past, truth = self.series.values[:, -1][max(0, first - 2 * self.horizon) : first + self.horizon].split(
+            [min(first, 2 * self.horizon), self.horizon]
+        )
+        return past.tolist(), truth.tolist()
+
+    def show(self, name: str, members: list[Member]) -> None:
+        """Keep what the mean of `members` forecasts for the `example`."""
+        middle = torch.stack([member.validation[len(member.validation) // 2, :, -1] for member in members])
+        self.shown[name] = middle.mean(0).tolist()
 
     def naive(self) -> Member:
         """The last season again and again."""
@@ -178,12 +200,13 @@ class Task:
         # at most 131,072 of a long series' windows, half as many of a short one's: more are waste
         long = len(windows.training) > 20_000
         plan = replace(_PLAN, learning_rate=family.learning_rate, steps_per_epoch=128 if long else 64, joint=family.mix)
-        training.fit(
+        history = training.fit(
             network, self.series.values.to(self.device), lookback, self.horizon, plan,
             torch.Generator().manual_seed(self.seed), measure=training.squared, loss=family.loss,
             starts=(windows.training, spread(windows.validation)),
         )  # fmt: skip
-        return self._member(lookback, skip, lambda x: network(x.to(self.device)).cpu(), time.perf_counter() - began)
+        member = self._member(lookback, skip, lambda x: network(x.to(self.device)).cpu(), time.perf_counter() - began)
+        return member._replace(history=history)
 
     def skip(self, lookback: int) -> Tensor:
         """The ridge's weights (horizon, lookback)."""
@@ -244,6 +267,7 @@ def scores(
     yield from tried
     score, ridges = min(zip(tried, pairs, strict=True), key=lambda each: each[0].validation_mse)
     yield score._replace(model="ridge", seconds=searched)
+    task.show("ridge", ridges)
     pair = tuple(lookback for member in ridges for lookback in member.lookbacks)
     wanted = {name: _wanted(task, name, pair) for name in names}
     made = (fits or partial(map, task.fit))([each for own in wanted.values() for each in own])
@@ -252,12 +276,14 @@ def scores(
         members = []
         for each in wanted[name]:
             members.append(next(made))
+            task.curves[each.label] = list(members[-1].history)
             if len(wanted[name]) > 1:
                 yield task.score(f"{name}, {'skip' if each.skip else 'no skip'}", members[-1:])
         yield task.score(name, members)
         subsets = _subsets(members)
         if len(subsets) > 1:
             yield task.score(f"{name}, chosen", min(subsets, key=task.validation_error))
+        task.show(name, members)
         means[name] = _mean(members)
         del members
     if all(name in means for name in MAIN):

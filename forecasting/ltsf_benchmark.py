@@ -85,11 +85,15 @@ def measure(
                 for of, file in asked:
                     task = families.Task(loaded[of.data], of.horizon, of.seed, device.choose(where))
                     with device.threads(1), _side_by_side(pool, of, task, cores, folder / "forecasts") as fits:
-                        advance(note=task_rows(task, models, file, lookbacks, fits, cores))
+                        name = task_rows(task, models, file, lookbacks, fits, cores)
+                        show(file, run)
+                        advance(note=name)
             else:
-                pending = [pool.submit(_whole_task, of, models, file, lookbacks) for of, file in asked]
+                pending = {pool.submit(_whole_task, of, models, file, lookbacks): file for of, file in asked}
                 for done in as_completed(pending):
-                    advance(note=done.result())
+                    name = done.result()
+                    show(pending[done], run)
+                    advance(note=name)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -143,8 +147,30 @@ def task_rows(
     base = {"dataset": task.series.name, "horizon": task.horizon, "seed": task.seed, "device": task.device.type}
     rows = [base | score._asdict() for score in families.scores(task, models, lookbacks, fits, threads)]
     order = ["dataset", "horizon", "model", "lookback", "seed", "validation_mse", "mse", "mae", "seconds", "device"]
-    write_json(path, {"models": list(models), "rows": [{key: row[key] for key in order} for row in rows]})
+    past, truth = task.example()
+    write_json(path, {
+        "models": list(models), "rows": [{key: row[key] for key in order} for row in rows], "curves": task.curves,
+        "past": past, "truth": truth, "shown": task.shown,
+    })  # fmt: skip
     return f"{task.series.name} {task.horizon}, seed {task.seed}"
+
+
+def show(path: Path, run: Run) -> None:
+    """What a task in the file `path` wrote, as a run of its own beside it: TensorBoard then has a line of HParams for
+    each task, with its errors, the losses and learning rates of its members, and what they forecast."""
+    from lab import plots_ltsf
+
+    task = read_json(path)
+    of = {key: task["rows"][0][key] for key in ("dataset", "horizon", "seed")}
+    errors = {f"mse/{row['model']}".replace(" ", "_"): row["mse"] for row in task["rows"] if "," not in row["model"]}
+    with Run.open(path.parent, path.stem, of, resume=True, metrics=list(errors)) as board:
+        for member, epochs in task["curves"].items():
+            for epoch, entry in enumerate(epochs):
+                board.scalars({f"{name}/{member}": value for name, value in entry.items()}, epoch + 1)
+        title = f"{of['dataset']}, {of['horizon']} steps ahead, seed {of['seed']}: a window of the validation part"
+        figure = plots_ltsf.forecasts(task["past"], task["truth"], task["shown"], title)
+        board.figure("forecast/validation", figure)
+        board.finish(errors)
 
 
 @contextmanager
@@ -167,10 +193,10 @@ def _side_by_side(
             jobs[each] = pool.submit(_member, of, each, weights, path), path
         for each in wanted:
             job, path = jobs[each]
-            seconds = job.result()
+            seconds, history = job.result()
             validation, test = torch.load(path, mmap=True)
             path.unlink()  # the mapping keeps what it needs
-            yield families.Member((each.lookback,), each.skip, validation, test, seconds)
+            yield families.Member((each.lookback,), each.skip, validation, test, seconds, history)
 
     try:
         yield fits
@@ -186,12 +212,14 @@ def _expected(wanted: families.Wanted) -> tuple[bool, int]:
     return not wanted.skip, wanted.lookback
 
 
-def _member(of: _Of, wanted: families.Wanted, weights: np.ndarray | None, path: Path) -> float:
-    """Fit one member and leave its forecasts in `path`; returns its seconds."""
+def _member(
+    of: _Of, wanted: families.Wanted, weights: np.ndarray | None, path: Path
+) -> tuple[float, Sequence[dict[str, float]]]:  # fmt: skip
+    """Fit one member and leave its forecasts in `path`; returns its seconds and history."""
     with device.threads(1):
         member = _kept(of).fit(wanted, None if weights is None else torch.from_numpy(weights))
     torch.save((member.validation, member.test), path)
-    return member.seconds
+    return member.seconds, member.history
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:

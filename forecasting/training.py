@@ -200,6 +200,7 @@ def fit(
                 best_weights = copy.deepcopy(kept.state_dict())
         history.append(entry)
         if report:
+            network.eval()  # who is told may look at what it forecasts
             report(epoch, entry)
         if has_validation and epoch - best_epoch >= plan.patience:
             break

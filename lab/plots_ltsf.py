@@ -1,6 +1,6 @@
 """Figures of the long-horizon forecasting benchmark, one function each, returning a matplotlib Figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +43,24 @@ def against_ridge(rows: "pd.DataFrame", models: Sequence[str]) -> Figure:
     wins = int((change.loc[best] < 0).sum())
     title = f"{best} beats the closed-form ridge on {wins} of {change.shape[1]} tasks"
     label(panel, title, "mean squared error against the ridge's, in percent")
+    return figure
+
+
+def forecasts(past: Sequence[float], truth: Sequence[float], made: Mapping[str, Sequence[float]], title: str) -> Figure:
+    """What each model forecasts of one window, least mean squared error first in the legend; standardised scale."""
+    figure, axes = canvas(width=11.0, height=4.8)
+    panel = axes[0, 0]
+    panel.plot(range(-len(past) + 1, 1), past, color=DARK_GREY, linewidth=1.0)
+    panel.plot(range(1, len(truth) + 1), truth, color=BLACK, linewidth=1.4, label="truth")
+    errors = {name: float(np.square(np.subtract(each, truth)).mean()) for name, each in made.items()}
+    for name in sorted(errors, key=errors.__getitem__):
+        style = {"color": _COLOURS.get(name, GREY), "linewidth": 1.6, "alpha": 0.85}
+        panel.plot(range(1, len(truth) + 1), made[name], **style, label=f"{name}  {errors[name]:.3f}")
+    panel.axvline(0.5, color=GREY, linewidth=0.8, linestyle=":")
+    panel.margins(x=0.01)
+    label(panel, title, "steps after the window", "last channel, standardised")
+    panel.get_legend().remove()
+    figure.legend(loc="outside right center", frameon=False, fontsize=11, title="mean squared error", alignment="left")
     return figure
 
 

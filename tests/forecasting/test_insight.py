@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -62,3 +63,20 @@ def test_the_held_out_figure_shows_forecasts_from_what_came_before():
     same = forecaster.clone().fit(series[:391], fh=[1, 2, 3])
     same.network_, same.mean_, same.scale_ = forecaster.network_, forecaster.mean_, forecaster.scale_
     assert first.get_ydata() == pytest.approx(same.predict().to_numpy(), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
+def test_forecasts_of_the_validation_part_are_drawn_while_a_network_learns(tmp_path):
+    """After epochs 1 and 4 of 4; to look at it changes nothing."""
+    from forecasting import benchmark
+    from forecasting.datasets import web_traffic
+    from lab.run import Run
+
+    series, boards = web_traffic()[:400], []
+    for shown in ((1, 4, 16), ()):
+        with pytest.MonkeyPatch.context() as patch, Run.open(tmp_path, "run", {}) as run:
+            patch.setattr(benchmark, "SHOWN", shown)
+            boards.append(benchmark.compare(series, 12, run, ["lstm"], max_epochs=4, origins=1, device="cpu"))
+            found = sorted(path.name for path in (run.path / "figures").glob("forecast-lstm-validation*"))
+            assert found == [f"forecast-lstm-validation-{epoch}.png" for epoch in shown if epoch <= 4]
+    pd.testing.assert_frame_equal(*(board.drop(columns="seconds") for board in boards))

@@ -255,8 +255,36 @@ def test_members_made_side_by_side_are_the_same(bench, tmp_path):
         assert code == 0
         rows = json.loads((run / "tasks" / "series-12-0.json").read_text())["rows"]
         found.append([{**row, "seconds": 0} for row in rows])
+        check_board(run / "tasks" / "series-12-0", found[-1])
     assert found[0] == found[1] and len(found[0]) > 10
     assert not left.parent.exists()
+
+
+def check_board(folder, rows):
+    """A task's own run: its members' curves, a figure, and its errors, as TensorBoard and `lab compare` read them."""
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    curves = {entry["tag"] for entry in entries if entry["kind"] == "scalar"}
+    members = {"cnn-30", "cnn-30-skip", "cnn-36", "cnn-36-skip", "nlinear-30", "nlinear-36"}
+    names = ("train_loss", "validation_loss", "learning_rate")
+    assert curves == {f"{name}/{member}" for name in names for member in members}
+    assert (folder / "figures" / "forecast-validation.png").exists()
+    errors = {row["model"]: row["mse"] for row in rows}
+    result = json.loads((folder / "result.json").read_text())["metrics"]
+    assert {name: result[f"mse/{name}"] for name in ("cnn", "nlinear", "ridge")} == {
+        name: errors[name] for name in ("cnn", "nlinear", "ridge")
+    }
+
+
+def test_the_example_is_what_the_middle_forecast_is_about(series):
+    task = families.Task(series(), 12, seed=0, device=CPU)
+    past, truth = task.example()
+    windows = ltsf.windows(task.series, 30, 12)
+    middle = families.spread(windows.validation)[len(task.held_out) // 2]
+    assert truth == windows.view[middle, 30:, -1].tolist() == task.held_out[len(task.held_out) // 2, :, -1].tolist()
+    assert past[-24:] == windows.view[middle, 6:30, -1].tolist()
+    task.show("last season", [task.naive()])
+    period = task.series.season
+    assert task.shown["last season"][0] == (past + truth)[len(past) - period]
 
 
 @pytest.mark.parametrize(("tasks", "first"), [(1, "_ready"), (5, "_ready"), (6, "_whole_task")])
