@@ -55,7 +55,7 @@ def forecast(
         if name not in found:
             raise unknown("saved model", name, found, f"(of {source.path}; statistical ones are not saved)")
     nominal = source.series["interval"] if nominal is None else nominal
-    zone, horizon, parts = series.attrs.get("zone"), source.series["horizon"], []
+    horizon, parts = source.series["horizon"], []
     clock, ahead = clocks.Clocks.of(series, horizon), clocks.extended(series.index, horizon)[len(series) :]
     asked = clock.steps(series.index, ahead)
     for name in source.series["order"]:
@@ -67,9 +67,10 @@ def forecast(
         steps = np.minimum(asked, most) - 1  # the step beyond a skipped hour is fitted only where there was one
         bounds = forecaster.predict_interval(X=X, coverage=nominal).to_numpy()[steps]
         parts.append(pd.DataFrame({
-            "model": name, "origin": clocks.stamps(series.index[-1:], zone)[0], "time": clocks.stamps(ahead, zone),
-            "forecast": forecaster.predict(X=X).to_numpy()[steps], "lower": bounds[:, 0], "upper": bounds[:, 1],
-            "truth": np.nan, "row": np.arange(len(series), len(series) + horizon),
+            "model": name, "origin": clocks.stamps(series.index[-1:], series.attrs)[0],
+            "time": clocks.stamps(ahead, series.attrs), "forecast": forecaster.predict(X=X).to_numpy()[steps],
+            "lower": bounds[:, 0], "upper": bounds[:, 1], "truth": np.nan,
+            "row": np.arange(len(series), len(series) + horizon),
         }))  # fmt: skip
     note = f"The models of {source.path}, as they were fitted there; its page has their errors."
     rows = pd.concat(parts, ignore_index=True)
@@ -108,4 +109,6 @@ def _steps(index: pd.Index, to: Any) -> int:
     """Steps from the start of `index` to the time `to`, which may lie before it."""
     if isinstance(index, pd.PeriodIndex):
         return int(to.ordinal - index[0].ordinal)
+    if index.freqstr == "B":
+        return int(np.busday_count(index[0].date(), to.date()))
     return round((to - index[0]) / (index[1] - index[0]))

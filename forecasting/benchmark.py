@@ -107,7 +107,8 @@ def compare(
             )  # fmt: skip
             forecasts = []
             with _blamed(name, series):
-                watch.forecaster = MODELS[name].make(setting)
+                with _quiet():
+                    watch.forecaster = MODELS[name].make(setting)
                 rolled = _roll(MODELS[name], setting, watch.forecaster, series, known, horizon, start, nominal)
                 for origin, (points, bounds, forecaster) in enumerate(rolled):
                     forecasts.append(_rows(name, start + origin * horizon, points, bounds, series))
@@ -268,6 +269,8 @@ def _roll(
     asked = [clock.steps(index[:origin], index[origin : origin + horizon]) for origin in origins]
     most = max(int(steps.max()) for steps in asked)  # a skipped hour makes the last one a step further
     X = None if known is None else clock.seen(known, most - horizon)
+    if model.refit and getattr(series.index, "freqstr", None) == "B":  # business days, which statsmodels does not know
+        series, X = series.reset_index(drop=True), None if X is None else X.reset_index(drop=True)
     with _quiet():
         for origin, steps in zip(origins, asked, strict=True):
             seen = series.iloc[max(0, origin - (model.rows or origin)) : origin]
@@ -333,10 +336,9 @@ def _rows(name: str, origin: int, made: pd.Series, bounds: np.ndarray, series: p
     truth = np.full(len(made), np.nan)
     known = series.to_numpy()[origin : origin + len(made)]
     truth[: len(known)] = known
-    zone = series.attrs.get("zone")
     return pd.DataFrame({
-        "model": name, "origin": clocks.stamps(series.index[origin - 1 : origin], zone)[0],
-        "time": clocks.stamps(made.index, zone), "forecast": made.to_numpy(), "lower": bounds[:, 0],
+        "model": name, "origin": clocks.stamps(series.index[origin - 1 : origin], series.attrs)[0],
+        "time": clocks.stamps(made.index, series.attrs), "forecast": made.to_numpy(), "lower": bounds[:, 0],
         "upper": bounds[:, 1], "truth": truth, "row": np.arange(origin, origin + len(made)),
     })  # fmt: skip
 

@@ -6,11 +6,15 @@ the mean of both, the one skipped in spring lies between its neighbours. Forecas
 there.
 """
 
+import re
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+_DAYS = re.compile(r"\d*(D|B|W-[A-Z]{3})")  # frequencies of days, business days and weeks
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,21 @@ def shown(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
     return index.tz_localize("UTC").tz_convert(zone).tz_localize(None)
 
 
-def stamps(index: pd.Index, zone: str | None = None) -> list[str]:
-    """Times as text, all with fractions of a second or none; UTC is shown on the clocks of `zone`, with the offset."""
+def stamps(index: pd.Index, attrs: Mapping[Hashable, Any]) -> list[str]:
+    """Times as text, all with fractions of a second or none, as the file of a series with such attrs has them: days as
+    days.
+
+    UTC is shown on the clocks of attrs["zone"], with the offset; a month, quarter or year whose attrs["day"] is "start"
+    or "end" as that day.
+    """
+    zone, day = attrs.get("zone"), attrs.get("day")
+    if day and isinstance(index, pd.PeriodIndex):
+        return [f"{stamp:%Y-%m-%d}" for stamp in index.to_timestamp(how=day)]
     if zone and isinstance(index, pd.DatetimeIndex):
         index = index.tz_localize("UTC").tz_convert(zone)
+    days = isinstance(index, pd.DatetimeIndex) and _DAYS.fullmatch(index.freqstr or "")
+    if days and (index == index.normalize()).all():
+        return [f"{stamp:%Y-%m-%d}" for stamp in index]
     if isinstance(index, pd.DatetimeIndex) and index.microsecond.any():
         return [stamp.isoformat(" ", "microseconds") for stamp in index]
     return [str(stamp) for stamp in index]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.csvtable import MISSING, Table, is_number, numbers, read_table, target_column, time_column
-from forecasting.csvtimes import check_mixed, check_order, clock_hint, read_times, regular
+from forecasting.csvtimes import check_mixed, check_order, clock_hint, day_of, read_times, regular
 from lab.errors import InputError, unknown
 
 FILLS = ("none", "ffill", "interpolate", "zero")
@@ -32,7 +32,8 @@ def read_csv(
 
     Times with an offset or a timezone become UTC, so that a change of clocks neither leaves a gap nor shifts anything
     (with `timezone`, or "UTC", as attrs["zone"]); with a step of a day or more they are days and stay as they are.
-    Monthly, quarterly and yearly stamps give a PeriodIndex, others a DatetimeIndex.
+    Monthly, quarterly and yearly stamps give a PeriodIndex (with "start" or "end" as attrs["day"], if all are the first
+    or the last days), others a DatetimeIndex.
     Raises InputError, naming file, row (the file's line, header = 1) and column, for anything that cannot be used.
     """
     if fill not in FILLS:
@@ -46,6 +47,7 @@ def read_csv(
         table = Table(table.path, table.columns, table.rows[:end], table.lines[:end])
         values = values[:end]
     stamps, zone = read_times(table, time, time_format, timezone)
+    day = None
     if tidy:
         series = pd.Series(values, pd.DatetimeIndex(stamps).round(tidy)).groupby(level=0).mean()[since:]
         rows = np.arange(len(series))  # lines no longer match rows
@@ -58,6 +60,9 @@ def read_csv(
         grid = regular(table, time, stamps)
         rows = np.arange(len(stamps))
         if isinstance(grid, pd.PeriodIndex):
+            day = day_of(
+                [cells[table.columns.index(time)] for cells in table.rows], stamps, stamps.to_period(grid.freq)
+            )
             stamps = stamps.to_period(grid.freq)
         result = pd.Series(values, stamps)
     if fill == "none":
@@ -67,6 +72,8 @@ def read_csv(
     result.attrs["file"] = str(path)
     if zone:
         result.attrs["zone"] = zone
+    if day:
+        result.attrs["day"] = day
     return result
 
 

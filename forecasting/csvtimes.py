@@ -11,6 +11,7 @@ from lab.errors import InputError
 # (days between stamps, the calendar's own period): such stamps are unevenly spaced, so the series gets periods
 CALENDAR = ((28, 31, "M"), (90, 92, "Q"), (365, 366, "Y"))
 _OFFSET = re.compile(r"\s*(Z|[+-]\d\d:?\d\d)$")
+_SHORT = re.compile(r"\d{4}(-?\d\d)?")  # a year, or a year and a month
 RUN = 3  # rows in a row with another step that make another frequency; one or two may be missing rows
 LARGEST = 20  # times the rows that a file may grow to when its gaps are filled; more means a stamp is wrong
 
@@ -123,7 +124,8 @@ def check_mixed(table: Table, column: str, stamps: pd.DatetimeIndex) -> None:
 
 
 def regular(table: Table, column: str, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex | pd.PeriodIndex:
-    """The regular times from first to last. The commonest step is the frequency."""
+    """The regular times from first to last. The commonest step is the frequency; days without a weekend among them are
+    business days."""
     if len(stamps) < 3:
         raise InputError(f"{table.path} has {len(stamps)} rows; a frequency needs at least 3, a forecast many more")
     steps = pd.Series(stamps).diff().iloc[1:]
@@ -134,6 +136,9 @@ def regular(table: Table, column: str, stamps: pd.DatetimeIndex) -> pd.DatetimeI
                 periods = stamps.to_period(code)
                 if periods.is_unique:
                     return pd.period_range(periods[0], periods[-1], freq=code)
+    day = pd.Timedelta(days=1)
+    if step == day and not (steps % day).any() and steps.sum() > 8 * day and (stamps.dayofweek < 5).all():
+        return pd.date_range(stamps[0], stamps[-1], freq="B")
     grid_size = (stamps[-1] - stamps[0]) // step + 1
     if grid_size > LARGEST * len(stamps):
         row = int(steps.to_numpy().argmax()) + 1
@@ -150,6 +155,16 @@ def regular(table: Table, column: str, stamps: pd.DatetimeIndex) -> pd.DatetimeI
         )
     named = {1: "D", 7: stamps[0].strftime("W-%a").upper()}  # "24h" and "168h" would hide that these are days and weeks
     return pd.date_range(stamps[0], stamps[-1], freq=named.get(step.days, step) if not step.seconds else step)
+
+
+def day_of(texts: list[str], stamps: pd.DatetimeIndex, periods: pd.PeriodIndex) -> str | None:
+    """Which day of its period each of `stamps` is: "start", "end", or None for others and where none was written."""
+    if any(_SHORT.fullmatch(text.strip()) for text in texts):
+        return None
+    for day in ("start", "end"):
+        if (periods.to_timestamp(how=day).normalize() == stamps).all():
+            return day
+    return None
 
 
 def _words(step: pd.Timedelta) -> str:

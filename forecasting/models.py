@@ -101,7 +101,7 @@ MODELS: dict[str, Model] = {
     "lstm": _network(LSTMForecaster),
     "transformer": _network(TransformerForecaster),
     "theta": Model(_theta, refit=True, needs="statsmodels"),
-    "ets": Model(_ets, refit=True, needs="statsmodels"),
+    "ets": Model(_ets, refit=True, needs="statsmodels", rows=1_000),
     "autoarima": Model(_autoarima, refit=True, needs="statsforecast", extra="nixtla", rows=1_000),
     "nhits": _neural("NHITS"),
     "patchtst": _neural("PatchTST"),

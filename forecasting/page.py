@@ -148,8 +148,7 @@ def _contents(view: View) -> dict[str, Any]:
             "past": [path(int(part["row"].iloc[0]) - first, part["forecast"].to_numpy()) for part in past],
             "data": of,
         })  # fmt: skip
-    zone = view.series.attrs.get("zone")
-    texts = stamps(extended(view.series.index, horizon)[first:], zone)
+    texts = stamps(extended(view.series.index, horizon)[first:], view.series.attrs)
     data = {
         "times": texts, "truth": svg.short(truth),
         "models": [{"id": model["id"], "name": model["name"], "start": int(model["data"]["row"].iloc[0]) - first}
@@ -182,7 +181,7 @@ def _contents(view: View) -> dict[str, Any]:
 def _words(view: View, best: str, share: str) -> dict[str, Any]:
     """Title, what was done, the warning, and the leaderboard."""
     zone = view.series.attrs.get("zone")
-    about = f"{len(view.series):,} values to {stamps(view.series.index[-1:], zone)[0]}"
+    about = f"{len(view.series):,} values to {stamps(view.series.index[-1:], view.series.attrs)[0]}"
     about += f"; times are those of {zone}" if zone else ""
     title = f"{view.series.name}: the next {view.horizon} steps"
     if view.table is None:

@@ -19,7 +19,6 @@ from lab.jsonfile import write_json
 from lab.ranks import critical_difference, mean_ranks, wins
 from lab.run import RESULT, Run, slug
 
-LONGEST_ETS = 3_000  # rows: exponential smoothing with a season of a day takes minutes an origin beyond
 LONGEST_ARIMA = 24  # steps in a season: an origin takes minutes beyond
 QUANTILES = (("lower", 0.05), ("forecast", 0.5), ("upper", 0.95))  # of a backtest with intervals of 90 %
 
@@ -46,7 +45,7 @@ TASKS = (
     Task("wikipedia-r", 7, "interpolate"), Task("airline", 12),
     Task(metro.NAME, 24, "interpolate"), Task(metro.NAME, 24, "interpolate", metro.known, f"{metro.NAME}, weather"),
 )  # fmt: skip
-MODELS = (*benchmark.DEFAULT, "theta")
+MODELS = (*benchmark.DEFAULT, "theta", "ets")
 PEERS = ("nhits", "patchtst")
 
 
@@ -63,12 +62,10 @@ def tasks(data: Sequence[str], horizon: int | None) -> list[Task]:
 
 
 def models(series: pd.Series, wanted: Sequence[str]) -> tuple[str, ...]:
-    """`wanted`, or MODELS, what is installed of PEERS, and ets and autoarima where they are quick."""
+    """`wanted`, or MODELS, what is installed of PEERS, and autoarima where it is quick."""
     if wanted:
         return tuple(wanted)
     names = [*MODELS, *(name for name in PEERS if is_installed(name))]
-    if len(series) <= LONGEST_ETS:
-        names.append("ets")
     if datasets.season(series) <= LONGEST_ARIMA and is_installed("autoarima"):
         names.append("autoarima")
     return tuple(names)

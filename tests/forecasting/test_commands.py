@@ -228,6 +228,25 @@ def test_a_change_of_clocks_does_not_shift_the_forecast(start, known, tmp_path, 
 
 
 @pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
+def test_business_days_have_no_weekends(tmp_path, runs, capsys):
+    """Fitted, saved, and forecast again from rows that go on and from rows that begin anew; theta too."""
+    pytest.importorskip("statsmodels")
+    days = pd.date_range("2022-01-03", periods=130, freq="B")
+    week = np.array([5.0, 9.0, 7.0, 3.0, 1.0])
+    prices = pd.Series(100 + week[days.dayofweek] + np.random.default_rng(0).normal(scale=0.01, size=130), days)
+    path = write(tmp_path / "prices.csv", prices[:120])
+    made = forecast_of(path, runs, capsys, horizon=10, models=("linear", "theta"))
+    for model, ahead in made.groupby("model"):
+        assert list(ahead["time"]) == [f"{day:%Y-%m-%d}" for day in days[120:]]
+        np.testing.assert_allclose(ahead["forecast"], prices[120:], atol=0.1, err_msg=str(model))
+    (run,) = runs.iterdir()
+    later = [again(write(tmp_path / f"from-{first}.csv", prices[first:]), run, runs, capsys) for first in (0, 60)]
+    for ahead in later:
+        assert ahead["time"].iloc[0] == f"{days[-1] + pd.offsets.BDay():%Y-%m-%d}"
+        pd.testing.assert_frame_equal(ahead, later[0], rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
 @pytest.mark.parametrize(("name", "first"), [("mitdb", "7500"), ("web-traffic-anomaly", "2024-03-25 00:00:00")])
 def test_series_that_the_list_names_can_be_forecast(name, first, runs, capsys):
     Forecast(series=name, runs=runs, **OPTIONS)()

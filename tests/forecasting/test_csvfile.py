@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting.clocks import extended, stamps
 from forecasting.csvfile import read_csv, read_known
+from forecasting.datasets import season
 from lab.errors import InputError
 
 
@@ -231,8 +233,33 @@ def test_months_days_of_work_and_gaps_are_no_mixture(tmp_path):
         assert len(read_csv(write(tmp_path, ["time,v", *(f"{time},1" for time in index)]))) == len(index)
     workdays = pd.date_range("2024-01-01", periods=60, freq="B")
     lines = ["time,v", *(f"{time},1" for time in workdays)]
-    assert "2024-01-06 00:00:00 before it is missing" in complaint(tmp_path, lines)
-    assert len(read_csv(write(tmp_path, lines), fill="ffill")) == 82
+    series = read_csv(write(tmp_path, lines))
+    assert series.index.freqstr == "B" and list(series.index) == list(workdays) and season(series) == 5
+    del lines[3]  # a holiday
+    assert "row 4, column 'time': the time 2024-01-03 00:00:00 before it is missing" in complaint(tmp_path, lines)
+    assert len(read_csv(write(tmp_path, lines), fill="ffill")) == 60
+    saturday = [*lines[:5], "2024-01-06,1", *lines[5:]]  # a day of work among days: the other weekends are gaps
+    assert "2024-01-03 00:00:00 before it is missing (and 21 more)" in complaint(tmp_path, saturday)
+
+
+@pytest.mark.parametrize(
+    ("times", "day", "next_time"),
+    [
+        (pd.date_range("2015-01-31", periods=8, freq="ME").strftime("%Y-%m-%d"), "end", "2015-09-30"),
+        (pd.date_range("2015-01-01", periods=8, freq="MS").strftime("%Y-%m-%d"), "start", "2015-09-01"),
+        (pd.date_range("2015-01-01", periods=8, freq="QS").strftime("%Y-%m-%d"), "start", "2017-01-01"),
+        (pd.date_range("2015-12-31", periods=8, freq="YE").strftime("%Y-%m-%d"), "end", "2023-12-31"),
+        (pd.date_range("2015-01-15", periods=8, freq="MS").strftime("%Y-%m-15"), None, "2015-10"),
+        (pd.date_range("2015-01-01", periods=8, freq="MS").strftime("%Y-%m"), None, "2015-09"),
+        ([str(year) for year in range(2015, 2023)], None, "2023"),
+    ],
+)  # fmt: skip
+def test_periods_are_written_as_the_file_has_them(tmp_path, times, day, next_time):
+    series = read_csv(write(tmp_path, ["time,v", *(f"{time},1" for time in times)]))
+    assert series.attrs.get("day") == day
+    assert stamps(extended(series.index, 1), series.attrs)[-1] == next_time
+    if day or len(times[0]) < 8:
+        assert stamps(series.index, series.attrs) == list(times)
 
 
 # --- what is known ahead --------------------------------------------------------------------------------------------

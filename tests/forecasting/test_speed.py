@@ -51,7 +51,7 @@ def test_every_side_learns(side, monkeypatch):
     monkeypatch.setattr(speed, "_PATCH", 6)
     found = speed.perform(side, TINY)
     assert found["windows_per_second"] > 0
-    assert np.isfinite(found["best"]) == (side == "ours-transformer")
+    assert 0 < found["best"] < 1.2 and found["seconds_to_best"] > 0
 
 
 def test_sktimes_steps_are_whole_epochs():
