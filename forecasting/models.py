@@ -72,10 +72,10 @@ def _theta(setting: Setting) -> Any:
 
 
 def _ets(setting: Setting) -> Any:
-    from sktime.forecasting.exp_smoothing import ExponentialSmoothing
+    from sktime.forecasting.ets import AutoETS
 
     seasonal = "add" if setting.season > 1 else None
-    return ExponentialSmoothing(trend="add", damped_trend=True, seasonal=seasonal, sp=setting.season)
+    return AutoETS(auto=False, trend="add", damped_trend=True, seasonal=seasonal, sp=setting.season)
 
 
 def _autoarima(setting: Setting) -> Any:

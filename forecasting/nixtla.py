@@ -4,7 +4,9 @@ Settings: NHITS is as neuralforecast has it (Challu et al., AAAI 2023: 2.8 milli
 windows where no column is known ahead; PatchTST has its authors' depth, a width of 64, which suits one series, and a
 season a patch. Both minimise the absolute error, stop early by the last fifth of the rows, and have the lookback that
 ours have. AutoARIMA searches by approximation, as R's does for seasons longer than a year of months, and is fitted to
-the last rows at every origin. Columns known ahead are given to NHITS and AutoARIMA; PatchTST takes none.
+the last rows at every origin. Columns known ahead are given to NHITS and AutoARIMA; PatchTST takes none. Intervals
+of the networks come as ours do, from errors on held-out windows (`forecasting.intervals.Conformal`); AutoARIMA has its
+own.
 """
 
 import logging
@@ -17,12 +19,15 @@ import numpy as np
 import pandas as pd
 
 from forecasting.base import default_lookback, default_patch
+from forecasting.intervals import Conformal
 
 if TYPE_CHECKING:
     from forecasting.models import Setting
 
 STEPS, CHECK, PATIENCE, RATE, WINDOWS = 1_000, 50, 5, 1e-3, 256
 """Gradient steps at most, between two looks at the validation error, looks without a better one, step size, batch."""
+
+ORIGINS = 100  # held-out windows that intervals come from
 
 
 @contextmanager
@@ -42,7 +47,7 @@ class Peer:
     """Whether it looks at the columns known ahead."""
 
     def get_tag(self, tag: str) -> bool:
-        return False  # no intervals
+        return tag == "capability:pred_int"
 
     def fit(self, y: pd.Series, X: pd.DataFrame | None, fh: list[int]) -> "Peer":
         self.series, self.horizon = y, len(fh)
@@ -60,6 +65,14 @@ class Peer:
         known = self._known(X, self.series.index.append(ahead))
         with _quiet():
             return pd.Series(self._predict(self.series.to_numpy(np.float64), known), ahead)
+
+    def predict_interval(self, X: pd.DataFrame | None, coverage: float) -> pd.DataFrame:
+        """Columns lower and upper."""
+        ahead = self._ahead()
+        known = self._known(X, self.series.index.append(ahead))
+        with _quiet():
+            bounds = self._predict_interval(self.series.to_numpy(np.float64), known, coverage)
+        return pd.DataFrame(bounds, ahead, ["lower", "upper"])
 
     def _known(self, X: pd.DataFrame | None, index: pd.Index) -> np.ndarray:
         """(len(index), columns): numbers, in standard deviations of the rows fitted, and words as switches; without
@@ -87,6 +100,10 @@ class Peer:
         """The `horizon` values after `values`; known: (len(values) + horizon, columns)."""
         raise NotImplementedError
 
+    def _predict_interval(self, values: np.ndarray, known: np.ndarray, coverage: float) -> np.ndarray:
+        """(horizon, 2): within which so much of them lies."""
+        raise NotImplementedError
+
 
 class NeuralPeer(Peer):
     """A model of neuralforecast: kind is "NHITS" or "PatchTST"."""
@@ -104,6 +121,7 @@ class NeuralPeer(Peer):
 
         cycle = self.setting.season
         lookback = self.setting.lookback or default_lookback(len(values), self.horizon, cycle)
+        self.lookback = lookback
         patch = min(default_patch(lookback, cycle), lookback)
         held_out = max(self.horizon, len(values) // 5)
         # a window's quartiles know nothing of a switch that is off in most of it, and known columns come scaled
@@ -122,12 +140,35 @@ class NeuralPeer(Peer):
         self.forecaster = NeuralForecast(models=[model], freq=1)
         self.forecaster.fit(self._frame(values, known), val_size=held_out)
         self.network_ = self.forecaster.models[0]
+        self.conformal = self._calibrate(values, known, held_out)
+
+    def _calibrate(self, values: np.ndarray, known: np.ndarray, held_out: int) -> Conformal:
+        """From windows whose horizon lies in the last `held_out` rows."""
+        first, last = max(self.lookback, len(values) - held_out), len(values) - self.horizon
+        starts = np.unique(np.linspace(first, last, min(ORIGINS, last - first + 1)).astype(int))
+        parts = [slice(start - self.lookback, start + self.horizon) for start in starts]
+        seen = [values[part][: self.lookback] for part in parts]
+        ahead = self._made([self._frame(*each) for each in zip(seen, [known[part] for part in parts], strict=True)])
+        windows = (np.stack(seen) - self.mean) / self.scale
+        truth = (np.stack([values[part][self.lookback :] for part in parts]) - self.mean) / self.scale
+        stretches = held_out / self.horizon
+        return Conformal.fit((truth - ahead)[:, :, None], windows[:, :, None], starts, self.setting.season, stretches)
 
     def _predict(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
-        frame = self._frame(values, known)
-        seen, ahead = frame[: len(values)], frame[len(values) :].drop(columns="y")
-        made = self.forecaster.predict(seen, futr_df=ahead)[self.kind].to_numpy(np.float64)
-        return made * self.scale + self.mean
+        return self._made([self._frame(values, known)])[0] * self.scale + self.mean
+
+    def _predict_interval(self, values: np.ndarray, known: np.ndarray, coverage: float) -> np.ndarray:
+        window = (values[-self.lookback :, None] - self.mean) / self.scale
+        levels = (0.5 - coverage / 2, 0.5 + coverage / 2)
+        offsets = self.conformal.offsets(levels, window, len(values))[:, :, 0].T
+        return self._predict(values, known)[:, None] + offsets * self.scale
+
+    def _made(self, frames: list[pd.DataFrame]) -> np.ndarray:
+        """(frames, horizon): what follows where y of each of `frames` has ended, scaled."""
+        rows = pd.concat([frame.assign(unique_id=f"{number:04}") for number, frame in enumerate(frames)])
+        ahead = rows["y"].isna()
+        made = self.forecaster.predict(rows[~ahead], futr_df=rows[ahead].drop(columns="y"))
+        return made[self.kind].to_numpy(np.float64).reshape(len(frames), self.horizon)
 
     def _frame(self, values: np.ndarray, known: np.ndarray) -> pd.DataFrame:
         """A row for each of `known`; y is missing where `values` have ended."""
@@ -156,4 +197,11 @@ class AutoARIMA(Peer):
         self.model = search.fit(values, known if known.size else None)
 
     def _predict(self, values: np.ndarray, known: np.ndarray) -> np.ndarray:
-        return self.model.predict(self.horizon, known[len(values) :] if known.size else None)["mean"]
+        return self._ahead_of(values, known)["mean"]
+
+    def _predict_interval(self, values: np.ndarray, known: np.ndarray, coverage: float) -> np.ndarray:
+        found = self._ahead_of(values, known, level=[level := 100 * coverage])
+        return np.column_stack([found[f"{side}-{level}"] for side in ("lo", "hi")])
+
+    def _ahead_of(self, values: np.ndarray, known: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+        return self.model.predict(self.horizon, known[len(values) :] if known.size else None, **options)

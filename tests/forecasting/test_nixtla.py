@@ -96,6 +96,12 @@ def test_networks_beat_yesterday_and_follow_the_newest_rows(kind, monkeypatch):
     peer.update(series[-48:-24], None, update_params=False)
     second = peer.predict(None)
     assert second.index.equals(series.index[-24:]) and not np.allclose(first, second)
+    bounds = {share: peer.predict_interval(None, share) for share in (0.5, 0.9)}
+    inside = {
+        share: (each["lower"] <= series[-24:]) & (series[-24:] <= each["upper"]) for share, each in bounds.items()
+    }
+    assert inside[0.9].mean() > max(0.6, inside[0.5].mean())
+    assert (bounds[0.9]["lower"] < second).all() and (second < bounds[0.9]["upper"]).all()
 
 
 def test_autoarima_forecasts_months():
@@ -105,3 +111,5 @@ def test_autoarima_forecasts_months():
     made = peer.fit(series[:-12], None, list(range(1, 13))).predict(None)
     assert made.index.equals(series.index[-12:])
     assert np.abs(made - series[-12:]).mean() < np.abs(series[-12:].to_numpy() - series[-24:-12].to_numpy()).mean()
+    wide, narrow = (peer.predict_interval(None, share) for share in (0.9, 0.5))
+    assert (wide["lower"] < narrow["lower"]).all() and (narrow["lower"] < made).all() and (made < wide["upper"]).all()
