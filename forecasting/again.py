@@ -56,15 +56,13 @@ def forecast(
             raise unknown("saved model", name, found, f"(of {source.path}; statistical ones are not saved)")
     nominal = source.series["interval"] if nominal is None else nominal
     horizon, parts = source.series["horizon"], []
-    clock, ahead = clocks.Clocks.of(series, horizon), clocks.extended(series.index, horizon)[len(series) :]
-    asked = clock.steps(series.index, ahead)
+    clock, ahead = _clock(source, series, place), clocks.extended(series.index, horizon)[len(series) :]
+    steps = clock.steps(series.index, ahead) - 1
     for name in source.series["order"]:
         if name not in found or (models and name not in models):
             continue
-        most = int(max(found[name].fh.to_relative(found[name].cutoff)))
-        X = None if known is None else clock.seen(known, most)
+        X = None if known is None else clock.seen(known, horizon + clock.skipped)
         forecaster = _moved(found[name], clock.seen(series), X, place)
-        steps = np.minimum(asked, most) - 1  # the step beyond a skipped hour is fitted only where there was one
         bounds = forecaster.predict_interval(X=X, coverage=nominal).to_numpy()[steps]
         parts.append(pd.DataFrame({
             "model": name, "origin": clocks.stamps(series.index[-1:], series.attrs)[0],
@@ -84,6 +82,19 @@ def write(run: Run, view: page.View) -> pd.DataFrame:
     run.figure("forecast/ahead", page.ahead(view))
     page.write(run.path / "forecast.html", view)
     return table
+
+
+def _clock(source: Source, series: pd.Series, place: str) -> clocks.Clocks:
+    """What the models were fitted to saw. Raises InputError for a series that cannot be seen like that."""
+    fitted, zone, now = clocks.Clocks(**source.series.get("clock", {})), source.series["zone"], series.attrs.get("zone")
+    if (now is None) != (zone is None):
+        has = "no offset" if now is None else "an offset or a --timezone"
+        raise InputError(f"{place}: the times have {has}, unlike those that the models of {source.path} were fitted to")
+    if fitted.skipped and now != fitted.zone:
+        raise InputError(
+            f"{place}: the models of {source.path} see the clocks of {fitted.zone}; give --timezone {fitted.zone}"
+        )
+    return fitted
 
 
 def _moved(forecaster: DirectForecaster, series: pd.Series, known: pd.DataFrame | None, place: str) -> DirectForecaster:

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -131,7 +131,8 @@ def compare(
     saved.save(run.path / MODEL_FOLDER, {n: f for n, f in fitted.items() if isinstance(f, DirectForecaster)})
     write_json(run.path / MODEL_FOLDER / SERIES_FILE, {
         "name": str(series.name), "horizon": horizon, "interval": nominal, "order": page.order(table),
-        "zone": series.attrs.get("zone"), "known": [] if known is None else list(known.columns),
+        "zone": series.attrs.get("zone"), "clock": asdict(clocks.Clocks.of(series)),
+        "known": [] if known is None else list(known.columns),
         "frequency": getattr(series.index, "freqstr", None),
     })  # fmt: skip
     return table
@@ -264,11 +265,11 @@ def _roll(
 ) -> Iterator[tuple[pd.Series, np.ndarray, Any]]:  # fmt: skip
     """(forecast, its lower and upper bounds (horizon, 2), forecaster) at `start`, and a horizon later, and so on; the
     last is at the end of the series. Bounds are NaN where a model has none. `forecaster` is the one fitted first."""
-    clock, index = clocks.Clocks.of(series, horizon), clocks.extended(series.index, horizon)
+    clock, index = clocks.Clocks.of(series), clocks.extended(series.index, horizon)
     origins = range(start, len(series) + 1, horizon)
     asked = [clock.steps(index[:origin], index[origin : origin + horizon]) for origin in origins]
-    most = max(int(steps.max()) for steps in asked)  # a skipped hour makes the last one a step further
-    X = None if known is None else clock.seen(known, most - horizon)
+    most = horizon + clock.skipped  # an hour skipped makes the last one a step further
+    X = None if known is None else clock.seen(known, most)
     if model.refit and getattr(series.index, "freqstr", None) == "B":  # business days, which statsmodels does not know
         series, X = series.reset_index(drop=True), None if X is None else X.reset_index(drop=True)
     with _quiet():

@@ -14,24 +14,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+AHEAD = 800  # days after a series in which changes of clocks are looked for: saved models go on for as long
 _DAYS = re.compile(r"\d*(D|B|W-[A-Z]{3})")  # frequencies of days, business days and weeks
 
 
 @dataclass(frozen=True)
 class Clocks:
-    """Between a series in UTC and what its models see. Without a zone, or with a step too long for the change of clocks
-    to be a whole number of them, both are the same."""
+    """Between a series in UTC and what its models see. Without a zone both are the same."""
 
     zone: str | None = None
+    skipped: int = 0
+    """Steps that the clocks skip at most, when they change."""
 
     @classmethod
-    def of(cls, series: pd.Series, horizon: int) -> "Clocks":
-        """Those of attrs["zone"], for `series` and as many steps after it."""
+    def of(cls, series: pd.Series) -> "Clocks":
+        """Those of attrs["zone"]; none where a change of clocks there is no whole number of the series' steps."""
         zone, index = series.attrs.get("zone"), series.index
         if zone is None or not isinstance(index, pd.DatetimeIndex):
             return cls()
-        there = shown(extended(index, horizon), zone)
-        return cls(zone if not ((there - there[0]) % (index[1] - index[0])).any() else None)
+        days = pd.date_range(index[0], index[-1] + pd.Timedelta(days=AHEAD), freq="D")
+        offsets, step = shown(days, zone) - days, index[1] - index[0]
+        if ((offsets - offsets[0]) % step).any():
+            return cls()
+        return cls(zone, int((offsets.max() - offsets.min()) // step))
 
     def seen(self, known: Any, extra: int = 0) -> Any:
         """A series or table in UTC as the clocks show it; `extra`: further rows, which repeat the last one."""

@@ -125,7 +125,7 @@ class Forecast(Command):
             raise InputError(f"the models of {path} forecast {steps} steps, not {self.horizon}; leave --horizon out")
         if self.coverage is not None and not 0 < self.coverage < 1:
             raise InputError(f"coverage {self.coverage} is no share of the values; give one between 0 and 1")
-        series, known = self._read()
+        series, known = self._read(source.series["frequency"])
         view = again.forecast(source, series, known, self.models, self.coverage, self.device)
         from lab.run import Run
 
@@ -138,14 +138,15 @@ class Forecast(Command):
         self.show(title, list(shown.columns), shown.to_numpy().tolist())
         self.done({"forecasts": table.to_dict(orient="records"), "best": best}, run.path)
 
-    def _read(self) -> "tuple[pd.Series, pd.DataFrame | None]":
-        """The series, and what is known ahead."""
+    def _read(self, frequency: str | None = None) -> "tuple[pd.Series, pd.DataFrame | None]":
+        """The series, and what is known ahead; frequency: of the series that models were fitted to."""
         from forecasting import datasets
 
         time, zone, form = self.time or None, self.timezone or None, self.time_format or None
         series = datasets.load(
-            self.series, self.target or None, time, self.fill, time_format=form, timezone=zone, ahead=bool(self.known)
-        )
+            self.series, self.target or None, time, self.fill, time_format=form, timezone=zone, ahead=bool(self.known),
+            frequency=frequency,
+        )  # fmt: skip
         if not self.known:
             return series, None
         if not datasets.is_file(self.series):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from forecasting.csvtable import MISSING, Table, is_number, numbers, read_table, target_column, time_column
-from forecasting.csvtimes import check_mixed, check_order, clock_hint, day_of, read_times, regular
+from forecasting.csvtimes import check_mixed, check_order, clock_hint, day_of, read_times, regular, said
 from lab.errors import InputError, unknown
 
 FILLS = ("none", "ffill", "interpolate", "zero")
@@ -16,7 +16,7 @@ FILLS = ("none", "ffill", "interpolate", "zero")
 def read_csv(
     path: str | Path, target: str | None = None, time: str | None = None, fill: str = "none", *,
     time_format: str | None = None, timezone: str | None = None, name: str | None = None, tidy: str | None = None,
-    since: str | None = None, ahead: bool = False,
+    since: str | None = None, ahead: bool = False, frequency: str | None = None,
 ) -> pd.Series:  # fmt: skip
     """The column `target` of a CSV (plain or gzip) as a float64 series on a regular time index with its frequency.
 
@@ -29,6 +29,7 @@ def read_csv(
     since: with tidy, the time before which rows are left out.
     ahead: whether the last rows may lack a value, since they are there for what is known ahead (see `read_known`); they
         are cut off.
+    frequency: pandas' name of the one that the file has, for rows too few to tell.
 
     Times with an offset or a timezone become UTC, so that a change of clocks neither leaves a gap nor shifts anything
     (with `timezone`, or "UTC", as attrs["zone"]); with a step of a day or more they are days and stay as they are.
@@ -54,10 +55,10 @@ def read_csv(
         grid = pd.date_range(series.index[0], series.index[-1], freq=tidy)
         result, stamps = series, pd.DatetimeIndex(series.index)
     else:
-        check_order(table, time, stamps)
+        check_order(table, time, stamps, zone)
         if fill == "none":
-            check_mixed(table, time, stamps)
-        grid = regular(table, time, stamps)
+            check_mixed(table, time, stamps, zone)
+        grid = regular(table, time, stamps, zone, frequency)
         rows = np.arange(len(stamps))
         if isinstance(grid, pd.PeriodIndex):
             day = day_of(
@@ -66,7 +67,7 @@ def read_csv(
             stamps = stamps.to_period(grid.freq)
         result = pd.Series(values, stamps)
     if fill == "none":
-        _refuse_holes(table, time, target, result, grid, rows if not tidy else None)
+        _refuse_holes(table, time, target, result, grid, rows if not tidy else None, zone)
     result = _filled(result.reindex(grid), fill, table.path, target).rename(name or target)
     result.index.name = time
     result.attrs["file"] = str(path)
@@ -93,9 +94,14 @@ def read_known(
             raise unknown("column", column, [name for name in table.columns if name != time], f"({path} row 1)")
         if column in (time, series.name):
             raise InputError(f"{path}: column {column!r} is the time or the target, so it cannot be known ahead")
-    stamps, _ = read_times(table, time, time_format, timezone)
-    check_order(table, time, stamps)
-    grid = regular(table, time, stamps)
+    stamps, zone = read_times(table, time, time_format, timezone)
+    frequency = getattr(series.index, "freqstr", None)
+    if frequency == "B":  # weekends that are known are of no use
+        kept = np.flatnonzero(stamps.dayofweek < 5)
+        table = Table(table.path, table.columns, [table.rows[row] for row in kept], [table.lines[row] for row in kept])
+        stamps = stamps[kept]
+    check_order(table, time, stamps, zone)
+    grid = regular(table, time, stamps, zone, frequency)
     index = stamps.to_period(grid.freq) if isinstance(grid, pd.PeriodIndex) else stamps
     frame = pd.DataFrame(index=grid)
     for column in columns:
@@ -110,9 +116,8 @@ def read_known(
             )
         known = known.reindex(grid)
         if fill == "none" and known.isna().any():
-            raise InputError(
-                f"{path}, column {time!r}: no row for {known.index[known.isna()][0]}; add it, or give --fill"
-            )
+            absent = said(known.index[known.isna()][0], zone)
+            raise InputError(f"{path}, column {time!r}: no row for {absent}; add it, or give --fill")
         frame[column] = known.ffill().bfill() if words else _filled(known, fill, Path(path), column)
     return frame
 
@@ -121,7 +126,7 @@ def read_known(
 
 
 def _refuse_holes(
-    table: Table, time: str, target: str, series: pd.Series, grid: pd.Index, rows: np.ndarray | None
+    table: Table, time: str, target: str, series: pd.Series, grid: pd.Index, rows: np.ndarray | None, zone: str | None
 ) -> None:
     """Raise InputError at the first missing value or time of `series`, whose rows are the table's unless None."""
     remedy = "mend the file, or give --fill ffill, interpolate or zero"
@@ -131,14 +136,14 @@ def _refuse_holes(
         more = f" (and {empty.size - 1} more)" if empty.size > 1 else ""
         last = len(table.columns) > 2 and empty[0] == len(series) - len(empty)
         known = ", or name what is known of these last rows with --known" if last else ""
-        raise InputError(f"{place}: no value at {series.index[empty[0]]}{more}; {remedy}{known}")
+        raise InputError(f"{place}: no value at {said(series.index[empty[0]], zone)}{more}; {remedy}{known}")
     absent = grid.difference(series.index)
     if len(absent):
         row = int(series.index.searchsorted(absent[0]))
         place = table.at(row, time) if rows is not None else f"{table.path}, column {time!r}"
         more = f" (and {len(absent) - 1} more)" if len(absent) > 1 else ""
-        hint = clock_hint(series.index, row) if isinstance(series.index, pd.DatetimeIndex) else ""
-        raise InputError(f"{place}: the time {absent[0]} before it is missing{more}; {remedy}{hint}")
+        hint = clock_hint(series.index, row, zone) if isinstance(series.index, pd.DatetimeIndex) else ""
+        raise InputError(f"{place}: the time {said(absent[0], zone)} before it is missing{more}; {remedy}{hint}")
 
 
 def _filled(series: pd.Series, fill: str, path: Path, target: str) -> pd.Series:

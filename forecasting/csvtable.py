@@ -96,7 +96,7 @@ def time_column(table: Table, time: str | None) -> str:
     if named:
         return named[0]
     first = table.rows[0][0]
-    if not is_number(first) and not pd.isna(pd.to_datetime(first, errors="coerce", format="ISO8601")):
+    if not is_number(first) and not pd.isna(pd.to_datetime(first, errors="coerce", format="ISO8601", utc=True)):
         return table.columns[0]
     raise InputError(f"{table.path} row 1 names no column of times; say which with --time: {', '.join(table.columns)}")
 

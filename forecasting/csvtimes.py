@@ -1,16 +1,18 @@
 """The times of a CSV: read, brought to UTC where clocks change, checked, and put on a regular grid."""
 
 import re
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
+from forecasting.clocks import shown
 from forecasting.csvtable import Table, is_number
 from lab.errors import InputError
 
 # (days between stamps, the calendar's own period): such stamps are unevenly spaced, so the series gets periods
 CALENDAR = ((28, 31, "M"), (90, 92, "Q"), (365, 366, "Y"))
-_OFFSET = re.compile(r"\s*(Z|[+-]\d\d:?\d\d)$")
+_OFFSET = re.compile(r"\s*(Z|[+-]\d\d(:?\d\d)?)$")
 _SHORT = re.compile(r"\d{4}(-?\d\d)?")  # a year, or a year and a month
 RUN = 3  # rows in a row with another step that make another frequency; one or two may be missing rows
 LARGEST = 20  # times the rows that a file may grow to when its gaps are filled; more means a stamp is wrong
@@ -21,11 +23,9 @@ def read_times(
 ) -> tuple[pd.DatetimeIndex, str | None]:
     """The times, without a zone, and the zone to show them in if they are UTC."""
     place = table.columns.index(column)
-    texts = [cells[place] for cells in table.rows]
+    texts = [cells[place].strip() for cells in table.rows]
     form = time_format or "ISO8601"
-    offsets = any(text.endswith("Z") or "+" in text for text in texts) or any(
-        text[-6:-5] == "-" and ":" in text for text in texts
-    )
+    offsets = _with_offset(table, column, texts, time_format)
     numbers = next(
         (row for row, text in enumerate(texts) if form == "ISO8601" and is_number(text) and len(text) != 4), None
     )
@@ -45,28 +45,46 @@ def read_times(
     if timezone is not None:
         check_zone(timezone)
     if offsets:
-        days = _days(texts, form)
-        return (pd.DatetimeIndex(stamps.dt.tz_localize(None)), timezone or "UTC") if days is None else (days, None)
+        utc = pd.DatetimeIndex(stamps.dt.tz_localize(None))
+        days = _days(shown(utc, timezone) if timezone else _without_offset(texts, form))
+        return (utc, timezone or "UTC") if days is None else (days, None)
     local = pd.DatetimeIndex(stamps)
     if timezone is None or len(local) < 2 or pd.Series(local).diff().mode().iloc[0] >= pd.Timedelta(days=1):
         return local, None
     return _to_utc(table, column, local, timezone), timezone
 
 
-def _days(texts: list[str], form: str) -> pd.DatetimeIndex | None:
-    """Times with an offset as the clocks there showed them, if these are whole days apart: midnights, for example."""
-    clocks = pd.to_datetime(
-        pd.Series([_OFFSET.sub("", text) for text in texts], dtype=object), format=form, errors="coerce"
-    )
-    steps = clocks.diff().iloc[1:]
-    if clocks.isna().any() or steps.empty or (steps % pd.Timedelta(days=1)).any() or steps.mode().iloc[0].days < 1:
+def _with_offset(table: Table, column: str, texts: list[str], time_format: str | None) -> bool:
+    """Whether the times carry an offset. Raises InputError where only some do."""
+    if time_format is not None:
+        return "%z" in time_format
+    has = [(":" in text or "T" in text) and _OFFSET.search(text) is not None for text in texts]
+    if any(has) and not all(has):
+        row = has.index(not has[0])
+        raise InputError(
+            f"{table.at(row, column)}: {texts[row]!r} has {'an' if has[row] else 'no'} offset from UTC, and the times "
+            f"before it {'have none' if has[row] else 'have one'}; write all of them the same way"
+        )
+    return any(has)
+
+
+def _without_offset(texts: list[str], form: str) -> pd.DatetimeIndex:
+    """Times with an offset as the clocks there showed them; NaT where that cannot be told."""
+    clocks = pd.Series([_OFFSET.sub("", text) for text in texts], dtype=object)
+    return pd.DatetimeIndex(pd.to_datetime(clocks, format=form.replace("%z", "").strip(), errors="coerce"))
+
+
+def _days(clocks: pd.DatetimeIndex) -> pd.DatetimeIndex | None:
+    """`clocks`, if they are whole days apart: midnights of a place, for example, however far these are in UTC."""
+    steps = pd.Series(clocks).diff().iloc[1:]
+    if clocks.hasnans or steps.empty or (steps % pd.Timedelta(days=1)).any() or steps.mode().iloc[0].days < 1:
         return None
-    return pd.DatetimeIndex(clocks)
+    return clocks
 
 
 def check_zone(timezone: str) -> None:
     try:
-        pd.Timestamp(0).tz_localize(timezone)
+        ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
         raise InputError(
             f"unknown --timezone {timezone!r}; name one such as Europe/Berlin or America/New_York"
@@ -74,39 +92,56 @@ def check_zone(timezone: str) -> None:
 
 
 def _to_utc(table: Table, column: str, local: pd.DatetimeIndex, timezone: str) -> pd.DatetimeIndex:
-    """Times on the clocks of `timezone` as UTC; an hour that is there twice is first the one before clocks go back."""
-    try:
-        aware = local.tz_localize(timezone, ambiguous="infer", nonexistent="NaT")
-    except ValueError:  # the hour that comes twice is there once only, or not in order: take it for the first
-        aware = local.tz_localize(timezone, ambiguous=np.ones(len(local), bool), nonexistent="NaT")
-    absent = np.flatnonzero(aware.isna())
+    """Times on the clocks of `timezone` as UTC; of an hour that comes twice, the one a step from its neighbour."""
+    first, second = (
+        local.tz_localize(timezone, ambiguous=np.full(len(local), summer), nonexistent="NaT").tz_convert("UTC")
+        for summer in (True, False)
+    )
+    absent = np.flatnonzero(first.isna())
     if absent.size:
         row = int(absent[0])
         raise InputError(f"{table.at(row, column)}: clocks in {timezone} skip {local[row]}; mend it or the --timezone")
-    return aware.tz_convert("UTC").tz_localize(None)
+    step = pd.Series(local).diff().mode().iloc[0]
+    found = [stamp if stamp == other else None for stamp, other in zip(first, second, strict=True)]
+    told = next((row for row, stamp in enumerate(found) if stamp is not None), len(found))
+    for row in range(told - 1, -1, -1):  # before any that is sure: backwards from that, or from the end as the first
+        after = found[row + 1] if row + 1 < len(found) else second[row] + step
+        found[row] = min(first[row], second[row], key=lambda stamp: abs(after - step - stamp))
+    for row in range(told + 1, len(found)):
+        if found[row] is None:
+            found[row] = min(first[row], second[row], key=lambda stamp: abs(found[row - 1] + step - stamp))
+    return pd.DatetimeIndex(found).tz_localize(None)
 
 
-def check_order(table: Table, column: str, stamps: pd.DatetimeIndex) -> None:
+def said(stamp: pd.Timestamp, zone: str | None) -> str:
+    """A time as the file has it: one in UTC on the clocks of its zone."""
+    return str(stamp if zone is None else stamp.tz_localize("UTC").tz_convert(zone))
+
+
+def check_order(table: Table, column: str, stamps: pd.DatetimeIndex, zone: str | None = None) -> None:
     steps = np.diff(stamps.to_numpy())
     if (backward := np.flatnonzero(steps < np.timedelta64(0))).size:
         row = int(backward[0]) + 1
-        hint = clock_hint(stamps, row)
         raise InputError(
-            f"{table.at(row, column)}: {stamps[row]} comes after {stamps[row - 1]}; sort the rows by time{hint}"
+            f"{table.at(row, column)}: {said(stamps[row], zone)} comes after {said(stamps[row - 1], zone)}; sort the "
+            f"rows by time{clock_hint(stamps, row, zone)}"
         )
     if (again := np.flatnonzero(steps == np.timedelta64(0))).size:
         row = int(again[0]) + 1
-        hint = clock_hint(stamps, row)
-        raise InputError(f"{table.at(row, column)}: {stamps[row]} is there twice; keep one of the two rows{hint}")
+        raise InputError(
+            f"{table.at(row, column)}: {said(stamps[row], zone)} is there twice; keep one of the two rows"
+            f"{clock_hint(stamps, row, zone)}"
+        )
 
 
-def clock_hint(stamps: pd.DatetimeIndex, row: int) -> str:
-    """What else may be the cause in a month in which clocks change, for times within the day."""
+def clock_hint(stamps: pd.DatetimeIndex, row: int, zone: str | None) -> str:
+    """What else may be the cause in a month in which clocks change, for times within the day without a zone."""
     within = len(stamps) > 1 and pd.Series(stamps).diff().mode().iloc[0] < pd.Timedelta(days=1)
-    return ", or give --timezone if clocks changed there" if within and stamps[row].month in (3, 4, 10, 11) else ""
+    maybe = zone is None and within and stamps[row].month in (3, 4, 10, 11)
+    return ", or give --timezone if clocks changed there" if maybe else ""
 
 
-def check_mixed(table: Table, column: str, stamps: pd.DatetimeIndex) -> None:
+def check_mixed(table: Table, column: str, stamps: pd.DatetimeIndex, zone: str | None = None) -> None:
     """Raise InputError at the row from which the times have another step, and keep it for at least RUN rows."""
     steps = np.diff(stamps.to_numpy())
     changes = np.flatnonzero(np.concatenate([[True], steps[1:] != steps[:-1]]))
@@ -118,40 +153,53 @@ def check_mixed(table: Table, column: str, stamps: pd.DatetimeIndex) -> None:
     row = int(other[0]) + 1
     before, after = (_words(pd.Timedelta(steps[start])) for start in (runs[0], other[0]))
     raise InputError(
-        f"{table.at(row, column)}: from {stamps[row]} on the times are {after} apart, before it {before}; "
+        f"{table.at(row, column)}: from {said(stamps[row], zone)} on the times are {after} apart, before it {before}; "
         "bring the file to one frequency, or name with --fill how to fill the finer one"
     )
 
 
-def regular(table: Table, column: str, stamps: pd.DatetimeIndex) -> pd.DatetimeIndex | pd.PeriodIndex:
-    """The regular times from first to last. The commonest step is the frequency; days without a weekend among them are
-    business days."""
-    if len(stamps) < 3:
+def regular(
+    table: Table, column: str, stamps: pd.DatetimeIndex, zone: str | None = None, frequency: str | None = None
+) -> pd.DatetimeIndex | pd.PeriodIndex:
+    """The regular times from first to last.
+
+    frequency: pandas' name of it, where it is known. Without it the commonest step is the frequency; days without a
+    weekend among them, over more than a week, are business days.
+    """
+    if len(stamps) < 3 and frequency is None:
         raise InputError(f"{table.path} has {len(stamps)} rows; a frequency needs at least 3, a forecast many more")
     steps = pd.Series(stamps).diff().iloc[1:]
-    step = steps.mode().iloc[0]
-    if (steps != step).any():
-        for low, high, code in CALENDAR:
-            if low <= step.days <= high and step == pd.Timedelta(days=step.days):
-                periods = stamps.to_period(code)
-                if periods.is_unique:
-                    return pd.period_range(periods[0], periods[-1], freq=code)
+    step = pd.Timedelta(0) if steps.empty else steps.mode().iloc[0]
+    whole = step == pd.Timedelta(days=step.days)
+    for low, high, code in CALENDAR:
+        like = whole and low <= step.days <= high and ((steps != step).any() or stamps.day.nunique() == 1)
+        periods = stamps.to_period(code)
+        if periods.freqstr == frequency or (frequency is None and like and periods.is_unique):
+            return pd.period_range(periods[0], periods[-1], freq=code)
     day = pd.Timedelta(days=1)
-    if step == day and not (steps % day).any() and steps.sum() > 8 * day and (stamps.dayofweek < 5).all():
+    worked = not (steps % day).any() and (stamps.dayofweek < 5).all()
+    if worked and (frequency == "B" or (frequency is None and step == day and steps.sum() > 8 * day)):
         return pd.date_range(stamps[0], stamps[-1], freq="B")
+    if frequency is not None and len(stamps) < 3:
+        return pd.date_range(stamps[0], stamps[-1], freq=frequency)
     grid_size = (stamps[-1] - stamps[0]) // step + 1
     if grid_size > LARGEST * len(stamps):
         row = int(steps.to_numpy().argmax()) + 1
         raise InputError(
-            f"{table.at(row, column)}: {stamps[row]} is far from {stamps[row - 1]} "
+            f"{table.at(row, column)}: {said(stamps[row], zone)} is far from {said(stamps[row - 1], zone)} "
             f"for a step of {_words(step)}; mend that time"
         )
     off = np.flatnonzero((stamps - stamps[0]) % step != pd.Timedelta(0))
     if off.size:
         row = int(off[0])
+        even = zone is not None and pd.Series(shown(stamps, zone)).diff().iloc[1:].nunique() == 1
+        remedy = (
+            "leave --timezone out, since on the clocks there the steps are even" if even
+            else "mend that time, or resample the file to even steps"
+        )  # fmt: skip
         raise InputError(
-            f"{table.at(row, column)}: {stamps[row]} is not on the {_words(step)} grid from {stamps[0]}; "
-            "mend that time, or resample the file to even steps"
+            f"{table.at(row, column)}: {said(stamps[row], zone)} is not on the {_words(step)} grid from "
+            f"{said(stamps[0], zone)}; {remedy}"
         )
     named = {1: "D", 7: stamps[0].strftime("W-%a").upper()}  # "24h" and "168h" would hide that these are days and weeks
     return pd.date_range(stamps[0], stamps[-1], freq=named.get(step.days, step) if not step.seconds else step)

@@ -153,18 +153,21 @@ def is_file(name_or_path: str) -> bool:
 
 def load(
     name_or_path: str, target: str | None = None, time: str | None = None, fill: str = "none", *,
-    time_format: str | None = None, timezone: str | None = None, ahead: bool = False,
+    time_format: str | None = None, timezone: str | None = None, ahead: bool = False, frequency: str | None = None,
 ) -> pd.Series:  # fmt: skip
     """A named series, or one from a CSV: float64, on a DatetimeIndex or PeriodIndex with its frequency, named.
 
-    target, time, fill, time_format, timezone, ahead: as `read_csv`. The series of `lab detect` are known too; one whose
-    step is no whole number of nanoseconds has a RangeIndex. Raises InputError for an unknown name, an unusable file or
-    a failed download.
+    target, time, fill, time_format, timezone, ahead, frequency: as `read_csv`. The series of `lab detect` are known
+    too; one whose step is no whole number of nanoseconds has a RangeIndex. Raises InputError for an unknown name, an
+    unusable file or a failed download.
     """
     from forecasting.anomaly import datasets as anomaly
 
     if is_file(name_or_path):
-        return read_csv(name_or_path, target, time, fill, time_format=time_format, timezone=timezone, ahead=ahead)
+        return read_csv(
+            name_or_path, target, time, fill, time_format=time_format, timezone=timezone, ahead=ahead,
+            frequency=frequency,
+        )  # fmt: skip
     if name_or_path in anomaly.NAMED:
         series = anomaly.load(name_or_path, target).series
         timed = isinstance(series.index, pd.DatetimeIndex)

@@ -23,7 +23,7 @@ def series_around(start: str, step: str = "h", days: int = 6) -> pd.Series:
 def test_every_step_ahead_is_the_time_that_clocks_show(start, step):
     series = series_around(start, step)
     horizon = 12
-    clock = Clocks.of(series, horizon)
+    clock = Clocks.of(series)
     index = extended(series.index, horizon)
     for end in range(20, len(series) + 1):
         seen = clock.seen(series[:end])
@@ -50,7 +50,7 @@ def test_the_hour_twice_is_the_mean_and_the_one_skipped_lies_between(start, step
 def test_a_step_that_a_change_of_clocks_would_break_stays_in_utc():
     series = pd.Series(1.0, pd.date_range("2024-03-29", periods=20, freq="6h"))
     series.attrs["zone"] = ZONE
-    assert Clocks.of(series, 4) == Clocks()
+    assert Clocks.of(series) == Clocks()
     assert Clocks().seen(series) is series
 
 

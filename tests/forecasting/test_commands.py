@@ -228,6 +228,40 @@ def test_a_change_of_clocks_does_not_shift_the_forecast(start, known, tmp_path, 
 
 
 @pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
+def test_saved_models_keep_their_clocks(tmp_path, runs, capsys):
+    """Fitted before any change of clocks, and asked for the day of one; other clocks than theirs are refused."""
+    zone = "Europe/Berlin"
+    instants = pd.date_range("2024-02-01", "2024-04-02", freq="h", tz=zone)
+    noise = np.random.default_rng(0).normal(scale=0.1, size=len(instants))
+    views = pd.Series(100.0 + 50 * ((instants.hour >= 7) & (instants.hour < 19)) + noise, instants)
+
+    def file(name: str, rows: pd.Series, offset: bool = False) -> Path:
+        texts = [time.isoformat() if offset else f"{time:%Y-%m-%d %H:%M}" for time in rows.index]
+        return write(tmp_path / f"{name}.csv", rows.set_axis(texts))
+
+    early, late = file("early", views[:"2024-03-20"]), views[:"2024-03-30 09:00"]
+    Forecast(series=str(early), timezone=zone, runs=runs, **{**OPTIONS, "horizon": 24})()
+    run = Path(shown(capsys)["result"])
+    made = again(file("late", late), run, runs, capsys)
+    for _, ahead in made.groupby("model"):
+        times = pd.to_datetime(ahead["time"], utc=True).dt.tz_convert(zone)
+        assert list(times) == list(instants[len(late) : len(late) + 24])  # the skipped hour lies within
+        np.testing.assert_allclose(ahead["forecast"], views[times], atol=1.0)
+    points = ["time", "model", "forecast"]
+    for other in (file("new", late[-200:]), file("offset", late, offset=True)):
+        found = again(other, run, runs, capsys)
+        pd.testing.assert_frame_equal(made[points], found[points], rtol=1e-5)
+    with pytest.raises(InputError, match="see the clocks of Europe/Berlin; give --timezone Europe/Berlin"):
+        again(file("other", late[-200:], offset=True), run, runs, capsys, timezone="America/New_York")
+    days = pd.Series(views.to_numpy(), pd.date_range("2024-02-01", periods=len(views), freq="h"))
+    plain = write(tmp_path / "plain.csv", days)
+    Forecast(series=str(plain), runs=runs, name="plain", **OPTIONS)()
+    capsys.readouterr()
+    with pytest.raises(InputError, match=r"the times have an offset or a --timezone, unlike those that the models of"):
+        again(file("zoned", late, offset=True), runs / "plain", runs, capsys)
+
+
+@pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
 def test_business_days_have_no_weekends(tmp_path, runs, capsys):
     """Fitted, saved, and forecast again from rows that go on and from rows that begin anew; theta too."""
     pytest.importorskip("statsmodels")
@@ -241,9 +275,12 @@ def test_business_days_have_no_weekends(tmp_path, runs, capsys):
         np.testing.assert_allclose(ahead["forecast"], prices[120:], atol=0.1, err_msg=str(model))
     (run,) = runs.iterdir()
     later = [again(write(tmp_path / f"from-{first}.csv", prices[first:]), run, runs, capsys) for first in (0, 60)]
-    for ahead in later:
-        assert ahead["time"].iloc[0] == f"{days[-1] + pd.offsets.BDay():%Y-%m-%d}"
-        pd.testing.assert_frame_equal(ahead, later[0], rtol=1e-6)
+    later.append(
+        again(write(tmp_path / "new.csv", prices[120:123]), run, runs, capsys)
+    )  # too few to tell what they are
+    for ahead, end in zip(later, (130, 130, 123), strict=True):
+        assert ahead["time"].iloc[0] == f"{days[end - 1] + pd.offsets.BDay():%Y-%m-%d}"
+    pd.testing.assert_frame_equal(*later[:2], rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.clocks import extended, stamps
+from forecasting.clocks import extended, shown, stamps
 from forecasting.csvfile import read_csv, read_known
 from forecasting.datasets import season
 from lab.errors import InputError
@@ -182,6 +182,80 @@ def test_offsets_and_clocks_give_the_same_series(tmp_path):
     assert with_offset.attrs["zone"] == "UTC"
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("step", ["30min", "h", "2h", "3h"])
+@pytest.mark.parametrize("change", ["2024-10-27", "2024-11-03", "2024-04-06", "2024-03-31"])
+def test_clocks_are_read_wherever_a_file_begins_or_ends(tmp_path, zone, step, change):
+    """Also in the second of two hours alike, and where steps leave one of them out."""
+    for shift in range(-4, 24):
+        begin = pd.Timestamp(change) + shift * pd.Timedelta(minutes=60)
+        utc = pd.date_range(begin, periods=12, freq=step)
+        lines = [f"{time:%Y-%m-%d %H:%M},1" for time in utc.tz_localize("UTC").tz_convert(zone)]
+        if step in ("2h", "3h") and shown(utc, zone).to_series().diff().nunique() > 1:
+            continue  # uneven on the clocks, in a file too short to tell which step is the usual one
+        for cut in (lines, lines[::-1][:9][::-1]):
+            series = read_csv(write(tmp_path, ["time,v", *cut]), timezone=zone)
+            assert list(series.index) == list(utc[-len(cut) :]), (zone, step, begin)
+
+
+def test_two_autumns_and_a_step_of_two_hours(tmp_path):
+    """The hour that comes twice, there once in one year and twice in the other; then every second hour."""
+    hours = pd.date_range("2023-10-29 01:00", "2024-11-10", freq="h")
+    for utc in (hours, pd.date_range("2024-10-01 01:00", periods=500, freq="2h")):
+        lines = [f"{time:%Y-%m-%d %H:%M},1" for time in utc.tz_localize("UTC").tz_convert("Europe/Berlin")]
+        assert list(read_csv(write(tmp_path, ["time,v", *lines]), timezone="Europe/Berlin").index) == list(utc)
+
+
+@pytest.mark.parametrize("offset", ["-0500", "-05", "-05:00", " -0500"])
+def test_offsets_in_every_form(tmp_path, offset):
+    lines = [f"2024-01-{day:02} {hour:02}:00{offset},1" for day in (1, 2) for hour in range(24)]
+    series = read_csv(write(tmp_path, ["time,v", *lines]))
+    assert series.index[0] == pd.Timestamp("2024-01-01 05:00") and series.attrs["zone"] == "UTC"
+    lines[7] = "2024-01-01 07:00,1"
+    message = complaint(tmp_path, ["time,v", *lines])
+    assert (
+        "row 9, column 'time': '2024-01-01 07:00' has no offset from UTC, and the times before it have one" in message
+    )
+
+
+def test_offsets_in_a_format_of_ones_own(tmp_path):
+    local = pd.date_range("2024-10-26", periods=60, freq="h", tz="Europe/Berlin")
+    path = write(tmp_path, ["time,v", *(f"{time:%d/%m/%Y %H:%M %z},1" for time in local)])
+    series = read_csv(path, time_format="%d/%m/%Y %H:%M %z")
+    assert list(series.index) == list(local.tz_convert("UTC").tz_localize(None))
+    midnights = pd.date_range("2024-10-01", periods=60, freq="D", tz="Europe/Berlin")
+    path = write(tmp_path, ["time,v", *(f"{time:%d/%m/%Y %H:%M %z},1" for time in midnights)])
+    assert list(read_csv(path, time_format="%d/%m/%Y %H:%M %z").index) == list(midnights.tz_localize(None))
+
+
+@pytest.mark.parametrize("freq", ["MS", "D"])
+def test_midnights_of_a_place_written_in_utc_are_its_days(tmp_path, freq):
+    local = pd.date_range("2024-01-01", periods=120, freq=freq, tz="Europe/Berlin")
+    lines = ["time,v", *(f"{time:%Y-%m-%dT%H:%M:%SZ},1" for time in local.tz_convert("UTC"))]
+    series = read_csv(write(tmp_path, lines), timezone="Europe/Berlin")
+    assert stamps(series.index, series.attrs) == [f"{time:%Y-%m-%d}" for time in local]
+
+
+def test_messages_name_the_times_of_the_file(tmp_path):
+    """And do not offer the --timezone that is given."""
+    lines = wall_clock("Europe/Berlin", "2024-04-01", 100)
+    sixes = [f"{time:%Y-%m-%d %H:%M},1" for time in pd.date_range("2024-03-20", periods=80, freq="6h")]
+    for wrong, said in (
+        (
+            lines[:41] + lines[42:],
+            "row 42, column 'time': the time 2024-04-02 18:00:00+02:00 before it is missing;",
+        ),
+        (
+            lines[:42] + lines[41:],
+            "row 43, column 'time': 2024-04-02 18:00:00+02:00 is there twice; keep one",
+        ),
+        (["time,v", *sixes], "leave --timezone out, since on the clocks there the steps are even"),
+    ):
+        with pytest.raises(InputError) as error:
+            read_csv(write(tmp_path, wrong), timezone="Europe/Berlin")
+        assert said in str(error.value) and "give --timezone" not in str(error.value)
+
+
 def test_days_have_no_zone(tmp_path):
     lines = ["day,views", *(f"{day:%Y-%m-%d},1" for day in pd.date_range("2024-03-20", periods=30))]
     series = read_csv(write(tmp_path, lines), timezone="Europe/Berlin")
@@ -252,6 +326,8 @@ def test_months_days_of_work_and_gaps_are_no_mixture(tmp_path):
         (pd.date_range("2015-01-15", periods=8, freq="MS").strftime("%Y-%m-15"), None, "2015-10"),
         (pd.date_range("2015-01-01", periods=8, freq="MS").strftime("%Y-%m"), None, "2015-09"),
         ([str(year) for year in range(2015, 2023)], None, "2023"),
+        ([str(year) for year in range(2021, 2025)], None, "2025"),
+        (["2021-07-01", "2021-08-01", "2021-09-01", "2021-10-01"], "start", "2021-11-01"),
     ],
 )  # fmt: skip
 def test_periods_are_written_as_the_file_has_them(tmp_path, times, day, next_time):
