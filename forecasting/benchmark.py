@@ -68,8 +68,9 @@ def settle(
     cycle = _usable_season(series, start, horizon)
     _check_spread(series)
     _check_known(series, known, horizon)
-    lookback = lookback or max(1, default_lookback(start, horizon, cycle))
-    _check_length(series, start, lookback, horizon, held_out)
+    spare = 2 * clocks.Clocks.of(series).skipped  # on the clocks a horizon may be longer, and the rows before it fewer
+    lookback = lookback or max(1, default_lookback(start - spare, horizon, cycle))
+    _check_length(series, start, lookback, horizon, held_out, spare)
     return Settled(names, cycle, held_out, start, lookback)
 
 
@@ -237,21 +238,22 @@ def _place(series: pd.Series) -> str:
     return series.attrs.get("file", f"series {series.name!r}")
 
 
-def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int) -> None:
-    needed, rows = lookback + horizon, len(series)
+def _check_length(series: pd.Series, start: int, lookback: int, horizon: int, held_out: int, spare: int) -> None:
+    needed, rows = lookback + horizon + spare, len(series)
     if start >= needed:
         return
     last = f" (the last is row {rows + 1})" if "file" in series.attrs else ""
-    if rows > 2 * horizon:  # one origin leaves so many rows before it
-        longest = rows - 2 * horizon
+    longest = rows - 2 * horizon - spare  # one origin leaves so many rows before it
+    if longest > 0:
         works = f"--backtest 1 --lookback {min(lookback, longest)}"
-    elif rows >= 3:
-        works = f"--backtest 1 --lookback 1 --horizon {(rows - 1) // 2}"
+    elif rows - spare >= 3:
+        works = f"--backtest 1 --lookback 1 --horizon {(rows - spare - 1) // 2}"
     else:
         works = ""
+    clock = f" + {spare} for a change of clocks" if spare else ""
     raise InputError(
         f"{_place(series)}, column {series.name!r}: {rows} rows{last} are fewer than lookback {lookback} + horizon "
-        f"{horizon} + {held_out * horizon} held out = {needed + held_out * horizon}; give more rows"
+        f"{horizon} + {held_out * horizon} held out{clock} = {needed + held_out * horizon}; give more rows"
         + (f", or {works}, which these are enough for" if works else "")
     )
 

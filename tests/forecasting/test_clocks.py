@@ -6,6 +6,7 @@ import pytest
 
 from forecasting import benchmark
 from forecasting.clocks import Clocks, extended, shown
+from lab.errors import InputError
 from lab.run import Run
 
 ZONE = "Europe/Berlin"
@@ -70,3 +71,17 @@ def test_origins_on_either_side_of_a_change_see_the_same_clock(start, tmp_path):
     odd = ((there.dt.hour == 2) | ((there.dt.hour == 3) & (there.dt.day == 27))) & there.dt.day.isin([27, 28, 31, 1])
     assert odd.sum() < 6 and len(made) == 60
     np.testing.assert_array_equal(made["forecast"][~odd], yesterday[~odd])
+
+
+@pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
+@pytest.mark.parametrize("start", ["2024-03-30", "2024-10-26"])
+def test_what_is_said_to_be_enough_rows_is_enough(start, tmp_path):
+    """Also where the change of clocks lies within them."""
+    series = series_around(start, days=3)[:50]
+    series += np.random.default_rng(0).normal(size=50)
+    with pytest.raises(InputError, match=r"held out \+ 2 for a change of clocks = 96; give more rows, or") as error:
+        benchmark.settle(series, 10, ["linear"], 64, origins=2)
+    assert "--backtest 1 --lookback 28, which" in str(error.value)
+    with Run.open(tmp_path, "clocks", {}) as run:
+        table = benchmark.compare(series, 10, run, ["linear"], 28, origins=1)
+    assert len(table) == 2 and len(pd.read_csv(run.path / "forecast.csv")) == 20
