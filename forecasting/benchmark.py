@@ -311,7 +311,10 @@ def _quiet() -> Iterator[None]:
     Filters alone do not do it: sktime sets some of its own at run time, which come before ours. So all are caught, and
     the others said afterwards.
     """
-    known = ("The default of config ``remember_data``", "Optimization failed to converge")
+    known = (
+        "The default of config ``remember_data``", "Optimization failed to converge",
+        "Maximum Likelihood optimization failed to converge",
+    )  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
