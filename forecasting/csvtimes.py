@@ -12,7 +12,7 @@ from lab.errors import InputError
 
 # (days between stamps, the calendar's own period): such stamps are unevenly spaced, so the series gets periods
 CALENDAR = ((28, 31, "M"), (90, 92, "Q"), (365, 366, "Y"))
-_OFFSET = re.compile(r"\s*(Z|[+-]\d\d(:?\d\d)?)$")
+_OFFSET = re.compile(r"\s*(Z|[+-]\d\d?(:?\d\d)?)$")
 _SHORT = re.compile(r"\d{4}(-?\d\d)?")  # a year, or a year and a month
 RUN = 3  # rows in a row with another step that make another frequency; one or two may be missing rows
 LARGEST = 20  # times the rows that a file may grow to when its gaps are filled; more means a stamp is wrong

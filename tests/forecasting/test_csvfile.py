@@ -206,7 +206,7 @@ def test_two_autumns_and_a_step_of_two_hours(tmp_path):
         assert list(read_csv(write(tmp_path, ["time,v", *lines]), timezone="Europe/Berlin").index) == list(utc)
 
 
-@pytest.mark.parametrize("offset", ["-0500", "-05", "-05:00", " -0500"])
+@pytest.mark.parametrize("offset", ["-0500", "-05", "-05:00", "-5:00", " -0500"])
 def test_offsets_in_every_form(tmp_path, offset):
     lines = [f"2024-01-{day:02} {hour:02}:00{offset},1" for day in (1, 2) for hour in range(24)]
     series = read_csv(write(tmp_path, ["time,v", *lines]))
