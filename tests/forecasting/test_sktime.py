@@ -201,6 +201,20 @@ def test_a_time_zone_does_not_shift_the_forecast(forecaster):
     assert list(forecasts[2].index.tz_convert("UTC").tz_localize(None)) == list(forecasts[0].index)
 
 
+def test_members_over_lookbacks_are_averaged():
+    """As the documentation has it, with and without the linear skip."""
+    from sktime.forecasting.compose import EnsembleForecaster
+
+    series = web_traffic(days=10)
+    settings = {"max_epochs": 1, "steps_per_epoch": 2, "random_state": 0, "device": "cpu"}
+    kinds = [(24, False), (24, True), (48, False), (48, True)]
+    members = [LSTMForecaster(lookback=lookback, skip=skip, **settings) for lookback, skip in kinds]
+    ensemble = EnsembleForecaster([(str(number), member) for number, member in enumerate(members)])
+    made = ensemble.fit(series, fh=STEPS).predict()
+    alone = [member.clone().fit(series, fh=STEPS).predict() for member in members]
+    np.testing.assert_allclose(made, np.mean(alone, axis=0), rtol=1e-6)
+
+
 def test_columns_of_update_are_those_of_fit():
     frame = pd.DataFrame({"a": web_traffic(days=8, seed=1), "b": web_traffic(days=8, seed=2)})
     fitted = RidgeForecaster(lookback=24).fit(frame.iloc[:-5], fh=[1])
