@@ -33,7 +33,7 @@ class Clocks:
         if zone is None or not isinstance(index, pd.DatetimeIndex):
             return cls()
         days = pd.date_range(index[0], index[-1] + pd.Timedelta(days=AHEAD), freq="D")
-        offsets, step = shown(days, zone) - days, index[1] - index[0]
+        offsets, step = shown(days, zone) - days, step_of(index)
         if ((offsets - offsets[0]) % step).any():
             return cls()
         return cls(zone, int((offsets.max() - offsets.min()) // step))
@@ -42,13 +42,12 @@ class Clocks:
         """A series or table in UTC as the clocks show it; `extra`: further rows, which repeat the last one."""
         if self.zone is None:
             return known
-        step = known.index[1] - known.index[0]
         there = shown(known.index, self.zone)
         frame = known.to_frame() if isinstance(known, pd.Series) else known
         numeric = {column: pd.api.types.is_numeric_dtype(frame[column]) for column in frame}
         merged = frame.set_axis(there).groupby(level=0)
         merged = merged.agg({column: "mean" if number else "last" for column, number in numeric.items()})
-        grid = pd.date_range(merged.index[0], merged.index[-1], freq=known.index.freq or step)
+        grid = pd.date_range(merged.index[0], merged.index[-1], freq=known.index.freq or step_of(known.index))
         whole = merged.reindex(grid)
         for column, number in numeric.items():
             whole[column] = whole[column].interpolate() if number else whole[column].ffill()
@@ -65,7 +64,12 @@ class Clocks:
             return np.arange(1, len(ahead) + 1)
         there = shown(ahead, self.zone)
         last = shown(index, self.zone).max()  # at the end of the hour that comes twice the clock has been here before
-        return np.maximum(1, np.asarray((there - last) // (index[1] - index[0])))
+        return np.maximum(1, np.asarray((there - last) // step_of(index)))
+
+
+def step_of(index: pd.DatetimeIndex) -> pd.Timedelta:
+    """Of a regular index; one of a single time needs its frequency."""
+    return pd.Timedelta(index.freq) if index.freq is not None else index[1] - index[0]
 
 
 def shown(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:

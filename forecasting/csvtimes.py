@@ -102,14 +102,14 @@ def _to_utc(table: Table, column: str, local: pd.DatetimeIndex, timezone: str) -
         row = int(absent[0])
         raise InputError(f"{table.at(row, column)}: clocks in {timezone} skip {local[row]}; mend it or the --timezone")
     step = pd.Series(local).diff().mode().iloc[0]
-    found = [stamp if stamp == other else None for stamp, other in zip(first, second, strict=True)]
-    told = next((row for row, stamp in enumerate(found) if stamp is not None), len(found))
-    for row in range(told - 1, -1, -1):  # before any that is sure: backwards from that, or from the end as the first
+    found, unsure = list(first), np.flatnonzero(first != second)
+    told = np.setdiff1d(np.arange(len(found)), unsure)[:1]  # before any that is sure: backwards from there, or the end
+    start = int(told[0]) if told.size else len(found)
+    for row in unsure[unsure < start][::-1]:
         after = found[row + 1] if row + 1 < len(found) else second[row] + step
         found[row] = min(first[row], second[row], key=lambda stamp: abs(after - step - stamp))
-    for row in range(told + 1, len(found)):
-        if found[row] is None:
-            found[row] = min(first[row], second[row], key=lambda stamp: abs(found[row - 1] + step - stamp))
+    for row in unsure[unsure > start]:
+        found[row] = min(first[row], second[row], key=lambda stamp: abs(found[row - 1] + step - stamp))
     return pd.DatetimeIndex(found).tz_localize(None)
 
 

@@ -157,11 +157,10 @@ class Task:
     def example(self) -> tuple[list[float], list[float]]:
         """The middle validation window's last channel: (up to two horizons before, the horizon that came)."""
         starts = spread(ltsf.windows(self.series, 1, self.horizon).validation)
-        first = int(starts[len(starts) // 2]) + 1
-        past, truth = self.series.values[:, -1][max(0, first - 2 * self.horizon) : first + self.horizon].split(
-            [min(first, 2 * self.horizon), self.horizon]
-        )
-        return past.tolist(), truth.tolist()
+        middle = len(starts) // 2
+        first = int(starts[middle]) + 1
+        past = self.series.values[max(0, first - 2 * self.horizon) : first, -1]
+        return past.tolist(), self.held_out[middle, :, -1].tolist()
 
     def show(self, name: str, members: list[Member]) -> None:
         """Keep what the mean of `members` forecasts for the `example`."""

@@ -248,6 +248,8 @@ def test_saved_models_keep_their_clocks(tmp_path, runs, capsys):
         assert list(times) == list(instants[len(late) : len(late) + 24])  # the skipped hour lies within
         np.testing.assert_allclose(ahead["forecast"], views[times], atol=1.0)
     points = ["time", "model", "forecast"]
+    one = file("one", views[:"2024-03-20"][-1:], offset=True)  # the last hour that they were fitted to, and no more
+    assert again(one, run, runs, capsys)["time"].iloc[0] == "2024-03-21 00:00:00+01:00"
     for other in (file("new", late[-200:]), file("offset", late, offset=True)):
         found = again(other, run, runs, capsys)
         pd.testing.assert_frame_equal(made[points], found[points], rtol=1e-5)
