@@ -24,9 +24,11 @@ class MaskedDetector(ScoreDetector):
 
     `fit` takes a series without anomalies (or hardly any), learns p(run of steps | surroundings) on its first 80 % and
     sets the threshold on the rest. To score, runs of two widths are hidden, each in turn: 3 steps, which tells what is
-    off beside its neighbours, and a window, which tells what is off as a whole. Each gives every step a surprise, its
-    -log p in nats (`masked.surprises`), averaged over half a window or a whole one, nearer steps counting for more; in
-    units of what is normal for that width (its median and spread on the held-out 20 %), the greater is the score.
+    off beside its neighbours, and a quarter of a window, which tells what is off as a whole. Each gives every step a
+    surprise, its -log p in nats (`masked.surprises`), averaged over half a window or a whole one, nearer steps counting
+    for more. What counts is how far that is above what is usual (the median on the held-out 20 %), and above what the
+    likes of the window around, in the training part, surprised by (`likes`): what is rare but was seen before is no
+    anomaly. In units of what is normal for each width (the spread on the held-out part), the greater is the score.
     Scores need surroundings: give `predict` the whole series rather than the part after training.
 
     Parameters
@@ -60,6 +62,8 @@ class MaskedDetector(ScoreDetector):
         Scores above it are anomalies; spreads of the normal surprise.
     network_, history_
         The model and its (training, held-out) loss for every epoch.
+    known_ : (2, steps)
+        What the newest steps that were learned from surprise by, themselves left out of what is recalled; nats.
 
     Examples
     --------
@@ -105,14 +109,16 @@ class MaskedDetector(ScoreDetector):
     def _learn(self, steps: np.ndarray) -> None:
         from contextlib import nullcontext
 
+        import torch
+
         from forecasting.anomaly import masked
         from lab import console
-        from lab.device import choose
+        from lab.device import choose, threads
 
         beat = round(self.period_ / self.factor_)  # steps
         cycle = periods.cycle(self.train_, beat)
         self.cycle_ = self.period_ if cycle == beat else cycle * self.factor_
-        self.widths_ = [3, max(4, self.window_)]
+        self.widths_ = [3, max(4, self.window_ // 4)]
         context = max(beat, 32)
         # a day's surroundings do not tell which day of the week it is
         shape = masked.Shape(round(1.5 * self.window_), context, tuple(sorted({context, max(context, cycle)})))
@@ -123,6 +129,22 @@ class MaskedDetector(ScoreDetector):
             self.network_, self.history_ = masked.train(
                 steps, held_out, shape, self.max_epochs, self.random_state, choose(self.device), advance
             )
+        series = torch.as_tensor(steps, dtype=torch.float32)[None]
+        first = self.network_.recall.forgotten
+        with threads(1), torch.no_grad():
+            known = [self._smooth(series, first, len(steps), width, own=True) for width in self.widths_]
+        self.known_ = torch.stack(known).numpy()
+        self._remember()
+
+    def _remember(self) -> None:
+        """Makes ready to look up the likes of a window, with what they surprised by, `known_`."""
+        import torch
+
+        from forecasting.anomaly.likes import Likes
+
+        steps = self.train_[self.network_.recall.forgotten : self._cut()]
+        known = torch.as_tensor(self.known_)
+        self.likes_ = Likes(torch.as_tensor(steps, dtype=torch.float32), known, self.window_)
 
     def check(self, length: int) -> None:
         """Raises InputError unless the settings make sense for a training part of `length` samples."""
@@ -158,29 +180,31 @@ class MaskedDetector(ScoreDetector):
 
     def _width_scores(self, series: "Tensor", first: int, last: int) -> "list[Tensor]":
         """The scores of the steps [first, last) by each width."""
-        normal = zip(self.widths_, self.normal_, strict=True)
-        return self._in_spreads([self._smooth(series, first, last, width, usual) for width, (usual, _) in normal])
+        likes = self.likes_.surprise(series[0].detach(), first, last)
+        scores = []
+        for width, known, (usual, spread) in zip(self.widths_, likes, self.normal_, strict=True):
+            scores.append((self._smooth(series, first, last, width, usual) - known.clamp(min=usual)) / spread)
+        return scores
 
-    def _in_spreads(self, smooth: "list[Tensor]") -> "list[Tensor]":
-        return [(each - usual) / spread for each, (usual, spread) in zip(smooth, self.normal_, strict=True)]
-
-    def _smooth(self, series: "Tensor", first: int, last: int, width: int, usual: float | None = None) -> "Tensor":
+    def _smooth(
+        self, series: "Tensor", first: int, last: int, width: int, usual: float | None = None, own: bool = False
+    ) -> "Tensor":
         """The mean surprise around each of the steps [first, last), runs of `width` hidden; weights are a triangle.
 
-        It is half a window wide for short runs and a window for those of a window, which tell no better where it is.
+        It is half a window wide for short runs and a window for long ones, which tell no better where it is.
         Where it reaches over an end of the series, the steps that are missing count as `usual` ones; None takes the
-        median of those that are there.
+        median of those that are there. own: the series is what was learned from.
         """
         from torch.nn import functional
 
         half = max(1, self.window_ // (4 if width <= 3 else 2))  # twice the mean over so many is a triangle
         low, high, length = first - (half - 1), last + (half - 1), series.shape[1]  # the steps that count
-        known = self._surprises(series, max(0, low), min(high, length), width)
+        known = self._surprises(series, max(0, low), min(high, length), width, own)
         missing = float(known.median()) if usual is None else usual
         all_of_them = functional.pad(known, (max(0, -low), max(0, high - length)), value=missing)
         return all_of_them.unfold(0, half, 1).mean(1).unfold(0, half, 1).mean(1)
 
-    def _surprises(self, series: "Tensor", first: int, last: int, width: int) -> "Tensor":
+    def _surprises(self, series: "Tensor", first: int, last: int, width: int, own: bool = False) -> "Tensor":
         """The surprise of each of the steps [first, last) when runs of `width` steps are hidden.
 
         Runs stand at fixed places whatever part is asked for, so that a part has the surprises that the whole would.
@@ -199,7 +223,7 @@ class MaskedDetector(ScoreDetector):
             torch.zeros_like(starts),
             torch.full_like(starts, length),
         )
-        found = surprises(self.network_, series, masks, width).double()
+        found = surprises(self.network_, series, masks, width, own).double()
         at = masks.first[:, None] + torch.arange(width)
         inside = at < masks.last[:, None]
         total = torch.zeros(length, dtype=torch.float64).index_add(0, at[inside], found[inside])
@@ -223,9 +247,15 @@ class MaskedDetector(ScoreDetector):
 
         series, end = torch.as_tensor(self.train_, dtype=torch.float32)[None], len(self.train_)
         with threads(1), torch.no_grad():
-            smooth = [self._smooth(series, cut, end, width) for width in self.widths_]
-        self.normal_ = [(float(each.median()), float(each.std(correction=0)) + LEAST) for each in smooth]
-        return torch.stack(self._in_spreads(smooth)).amax(0).numpy()
+            likes = self.likes_.surprise(series[0], cut, end)
+            self.normal_, scores = [], []
+            for width, known in zip(self.widths_, likes, strict=True):
+                smooth = self._smooth(series, cut, end, width)
+                usual = float(smooth.median())
+                excess = smooth - known.clamp(min=usual)
+                self.normal_.append((usual, float(excess.std(correction=0)) + LEAST))
+                scores.append(excess / self.normal_[-1][1])
+        return torch.stack(scores).amax(0).numpy()
 
     def _score(self, steps: np.ndarray) -> np.ndarray:
         return self._score_steps(steps)

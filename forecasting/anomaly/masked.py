@@ -293,19 +293,20 @@ def train(
     return network.eval(), history
 
 
-def surprises(network: MaskedNetwork, series: Tensor, masks: Masks, width: int) -> Tensor:
+def surprises(network: MaskedNetwork, series: Tensor, masks: Masks, width: int, own: bool = False) -> Tensor:
     """How surprising each step of some hidden runs of at most `width` steps is, given the rest; (rows, width), nats.
 
     -log(p(x) + STRAY), with every component of the mixture blurred by NOISE: a sample that is a little off where the
     model is very sure is no event, and one stray sample counts for less than a long stretch that is off. Where a run
-    is shorter, the rest is 0. series: (1, n); gradients flow back to it, but to each step only as one of a run, not as
-    surroundings, and as if there were no STRAY: they point to where the step is expected, from afar too.
+    is shorter, the rest is 0. series: (1, n); own: it is the training part. Gradients flow back to the series, but to
+    each step only as one of a run, not as surroundings, and as if there were no STRAY: they point to where the step is
+    expected, from afar too.
     """
     run = (network.shape.context, network.shape.context + width)  # where a crop has the runs
     parts = []
     for first, last, lo, hi in zip(*(each.split(_CROPS_AT_ONCE) for each in masks), strict=True):
         part = Masks(first, last, lo, hi)
-        sights, target, hidden = look(series, part, network, network.recall.nearest(series, part))
+        sights, target, hidden = look(series, part, network, network.recall.nearest(series, part, own))
         with torch.no_grad():
             mixture = network(sights.to(network.head.weight.device), *run).cpu()
         plain = -log_density(blurred(mixture, NOISE), target[:, slice(*run)])

@@ -14,6 +14,7 @@ LEARNED = (
     "window_",
     "widths_",
     "normal_",
+    "known_",
     "mean_",
     "scale_",
     "threshold_",
@@ -60,5 +61,6 @@ def load(folder: Path, device: str = "auto") -> MaskedDetector:
         raise other
     network.load_state_dict(state["network"])
     detector.network_, detector.history_ = network.to(choose(device)).eval(), []
+    detector._remember()
     detector._is_fitted = True
     return detector

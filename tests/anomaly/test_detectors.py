@@ -76,7 +76,7 @@ def test_a_lone_surprise_has_a_peak_and_no_plateau(detector, monkeypatch):
     known = torch.zeros(40)
     known[20] = 9.0
     monkeypatch.setattr(detector, "window_", 12)
-    monkeypatch.setattr(detector, "_surprises", lambda series, first, last, width: known[first:last])
+    monkeypatch.setattr(detector, "_surprises", lambda series, first, last, width, own: known[first:last])
     short = detector._smooth(torch.zeros(1, 40), 0, 40, 3, 0.0)
     np.testing.assert_allclose(short[17:24], [0, 1, 2, 3, 2, 1, 0], atol=1e-6)
     np.testing.assert_allclose(detector._smooth(torch.zeros(1, 40), 18, 21, 3, 0.0), [1, 2, 3], atol=1e-6)
