@@ -60,6 +60,7 @@ def test_the_threshold_comes_from_the_training_part_only(detector, series):
     assert detector.threshold_ == before
     own = detector._score(detector._steps(series[:600]))
     assert before == pytest.approx(max(2, tail_quantile(own[480:], 0.9999)), rel=1e-5)
+    np.testing.assert_allclose(detector.normal_scores_[:100], own[480:580], atol=1e-4)  # what lies beyond is unknown
 
 
 def test_a_part_scores_as_in_the_whole(detector, series):
