@@ -119,10 +119,8 @@ class ScoreDetector(BaseDetector):
         self.period_ = self._period_of(values)
         values = self._normal_part(values)
         self.factor_ = 1 if self._native else max(1, self.period_ // FINE)
-        # spread without the outermost 0.1 %: the training part may hold a stray value, but a spike a beat is normal
-        low, high = np.quantile(values, [0.001, 0.999])
         self.mean_ = float(values.mean())
-        self.scale_ = float(np.clip(values, low, high).std()) or float(values.std())
+        self.scale_ = self._spread(values)
         self.train_ = self._steps(values)
         self.window_ = self._window(len(self.train_))
         cut = self._cut()
@@ -132,6 +130,14 @@ class ScoreDetector(BaseDetector):
         if self._refit:
             self._learn(self.train_)
         return self
+
+    def _spread(self, values: np.ndarray) -> float:
+        """Their standard deviation without the outermost 0.1 %, as one stray value may be there.
+
+        No more than that, or a spike a beat would not count.
+        """
+        low, high = np.quantile(values, [0.001, 0.999])
+        return float(np.clip(values, low, high).std()) or float(values.std())
 
     def _cut(self) -> int:
         """Where the part of `train_` begins that only the threshold is taken from."""

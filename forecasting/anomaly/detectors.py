@@ -106,6 +106,13 @@ class MaskedDetector(ScoreDetector):
     def _window(self, steps: int) -> int:
         return max(4, round((self.window or self.period_) / self.factor_))
 
+    def _spread(self, values: np.ndarray) -> float:
+        """About the mean of a period around, as the model sees no level: a trend would make all else look small."""
+        from scipy.ndimage import uniform_filter1d
+
+        level = uniform_filter1d(values, min(self.period_, len(values)), mode="nearest")
+        return super()._spread(values - level) or super()._spread(values)
+
     def _learn(self, steps: np.ndarray) -> None:
         from contextlib import nullcontext
 
