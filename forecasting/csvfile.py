@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecasting.csvtable import MISSING, Table, is_number, numbers, read_table, target_column, time_column
+from forecasting.csvtable import MISSING, Table, has_times, is_number, numbers, read_table, target_column, time_column
 from forecasting.csvtimes import check_mixed, check_order, clock_hint, day_of, read_times, regular, said
 from lab.errors import InputError, unknown
 
@@ -76,6 +76,27 @@ def read_csv(
     if day:
         result.attrs["day"] = day
     return result
+
+
+def read_steps(path: str | Path, target: str | None = None, fill: str = "none") -> pd.Series | None:
+    """The column `target` of a CSV without times as a float64 series over its rows, from 0; None where it has times.
+
+    For what needs an order and no clock. target, fill: as `read_csv`. Raises InputError for a file without a header or
+    with a column that cannot be used.
+    """
+    if fill not in FILLS:
+        raise unknown("fill", fill, FILLS)
+    table = read_table(Path(path))
+    if has_times(table):
+        return None
+    if all(map(is_number, table.columns)):
+        raise InputError(f"{table.path} row 1 has numbers where it should name the columns; put a header line above it")
+    target = target_column(table, target, "")
+    series = pd.Series(numbers(table, target), name=target)
+    empty = np.flatnonzero(series.isna())
+    if fill == "none" and empty.size:
+        raise InputError(f"{table.at(int(empty[0]), target)}: no value; give --fill ffill, interpolate or zero")
+    return _filled(series, fill, table.path, target)
 
 
 def read_known(

@@ -87,17 +87,28 @@ def _open(path: Path) -> Iterator[io.TextIOBase]:
         yield stream
 
 
+def has_times(table: Table) -> bool:
+    """Whether a column is called time, date, ... or the first one holds times."""
+    return _time_column(table) is not None
+
+
+def _time_column(table: Table) -> str | None:
+    named = [column for column in table.columns if column.lower() in TIME_NAMES]
+    if named:
+        return named[0]
+    first = table.rows[0][0]
+    timed = not is_number(first) and not pd.isna(pd.to_datetime(first, errors="coerce", format="ISO8601", utc=True))
+    return table.columns[0] if timed else None
+
+
 def time_column(table: Table, time: str | None) -> str:
     if time is not None:
         if time not in table.columns:
             raise unknown("time column", time, table.columns, f"({table.path} row 1)")
         return time
-    named = [column for column in table.columns if column.lower() in TIME_NAMES]
-    if named:
-        return named[0]
-    first = table.rows[0][0]
-    if not is_number(first) and not pd.isna(pd.to_datetime(first, errors="coerce", format="ISO8601", utc=True)):
-        return table.columns[0]
+    found = _time_column(table)
+    if found is not None:
+        return found
     raise InputError(f"{table.path} row 1 names no column of times; say which with --time: {', '.join(table.columns)}")
 
 
@@ -109,7 +120,7 @@ def target_column(table: Table, target: str | None, time: str) -> str:
         if not others:
             raise InputError(f"{table.path} has no column beside the times in {time!r}; add a column of numbers")
         raise InputError(
-            f"{table.path} has {len(others)} columns to forecast; name one with --target: {', '.join(others)}"
+            f"{table.path} has {len(others)} columns of numbers; name one with --target: {', '.join(others)}"
         )
     if target == time:
         raise InputError(

@@ -1,6 +1,7 @@
 """Parts of the charts that pages draw as SVG: paths, ticks and numbers. Places are percent of an axis, or 0 to 1000."""
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,20 @@ def line(across: np.ndarray, values: np.ndarray, low: float, high: float) -> str
     return "M" + path if path else ""
 
 
-def number(value: float) -> str:
+def number(value: float, apart: float = 0.0) -> str:
+    """In a table; with two digits of `apart`, from what it is to be told apart."""
+    if 0 < apart < abs(value) / 1000:
+        return f"{value:,.{max(0, 1 - math.floor(math.log10(apart)))}f}"
     return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.4g}"
 
 
 def short(values: Sequence[float] | pd.Series | np.ndarray) -> list[float | None]:
-    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
+    """Rounded to six digits, or to five of the values' range where they lie far from zero."""
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    apart = float(np.ptp(known)) if len(known) else 0.0
+    digits = max(6, 5 + math.ceil(math.log10(float(np.abs(known).max()) / apart))) if apart > 0 else 6
+    return [float(f"{value:.{min(digits, 17)}g}") if np.isfinite(value) else None for value in values]
 
 
 def x_ticks(index: pd.Index) -> list[dict[str, Any]]:
@@ -32,7 +41,7 @@ def x_ticks(index: pd.Index) -> list[dict[str, Any]]:
         places = [tick for tick in MaxNLocator(6).tick_values(index[0], index[-1]) if index[0] <= tick <= index[-1]]
         return [{"at": percent(tick, index[0], index[-1]), "text": f"{tick:,.6g}"} for tick in places]
     start, end = date2num(index[0]), date2num(index[-1])
-    locator = AutoDateLocator(minticks=4, maxticks=7)
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # with 4, no interval suits 80 hours
     ticks = [tick for tick in locator.tick_values(num2date(start), num2date(end)) if start <= tick <= end]
     formatter = ConciseDateFormatter(locator)
     texts = formatter.format_ticks(ticks)
@@ -43,8 +52,11 @@ def x_ticks(index: pd.Index) -> list[dict[str, Any]]:
 
 
 def y_ticks(low: float, high: float) -> list[dict[str, Any]]:
-    places = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    return [{"at": percent(tick, low, high), "text": f"{tick:,.6g}"} for tick in places]
+    ticks = MaxNLocator(5).tick_values(low, high)
+    places = [tick for tick in ticks if low <= tick <= high]
+    # six digits, or as many as tell one tick from the next
+    digits = 1 + math.ceil(math.log10(max(abs(low), abs(high)) / (ticks[1] - ticks[0])))
+    return [{"at": percent(tick, low, high), "text": f"{tick:,.{min(max(6, digits), 15)}g}"} for tick in places]
 
 
 def percent(value: float, low: float, high: float) -> float:

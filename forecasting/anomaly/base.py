@@ -60,6 +60,8 @@ def one_column(X: Any) -> np.ndarray:
         names = f" ({', '.join(map(str, X.columns))})" if hasattr(X, "columns") else ""
         raise InputError(f"the series has {values.shape[1]} columns{names}; this detector takes one, choose it first")
     values = values.reshape(-1)
+    if len(values) == 0:
+        raise InputError("the series is empty; give at least one sample")
     if not np.isfinite(values).all():
         at = int(np.flatnonzero(~np.isfinite(values))[0])
         raise InputError(f"the series has a missing or infinite value at position {at}; fill it first")
@@ -112,7 +114,7 @@ class ScoreDetector(BaseDetector):
     def _fit(self, X: Any, y: Any = None) -> "ScoreDetector":
         values = one_column(X)
         self.check(len(values))
-        if values.max() - values.min() <= 1e-12 * max(1.0, float(np.abs(values).max())):
+        if values.max() - values.min() <= 1e-12 * float(np.abs(values).max()):
             raise InputError(
                 f"the training part is flat (every value is {values[0]:.6g}); there is nothing to learn from it"
             )
@@ -223,10 +225,14 @@ class ScoreDetector(BaseDetector):
         reach = self._memory() + 1
         return np.array([self._score(steps[max(0, end - reach) : end])[-1] for end in ends])
 
-    def _update(self, X: Any, y: Any = None) -> "ScoreDetector":
-        """New samples, without learning anew: `stream_` takes them in, `latest_scores_` has a score for each."""
+    def update(self, X: Any, y: Any = None) -> "ScoreDetector":
+        """Take in new samples without learning anew: `latest_scores_` has a score for each, (m,); see `stream`.
+
+        X: a Series, a frame of one column or an array. sktime's own would keep all data that there ever was.
+        """
         from forecasting.anomaly.stream import Stream
 
+        self.check_is_fitted()
         if not hasattr(self, "stream_"):
             self.stream_ = Stream(self)
         self.latest_scores_ = self.stream_.update(one_column(X))

@@ -1,6 +1,7 @@
 """Finding what is not normal in a series, written into a run; `explaining` shows what would have been."""
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from forecasting.anomaly import insight
+from forecasting.anomaly import period as periods
 from forecasting.anomaly.base import ScoreDetector
 from forecasting.anomaly.datasets import Case
 from lab import plots
-from lab.errors import InputError
+from lab.errors import InputError, Notice
 from lab.run import Run
 
 
@@ -60,6 +62,13 @@ def detect(case: Case, run: Run, detector: ScoreDetector, train_end: float | Non
     began = time.monotonic()
     detector.fit(values[:cut])
     fitted = time.monotonic()
+    if detector.period is None and periods.estimate(values[:cut]) is None:
+        warnings.warn(
+            f"no period of up to {periods.HIGHEST:,} samples shows in the training part; windows of "
+            f"{detector.period_} are taken. Give --period if you know one",
+            Notice,
+            stacklevel=2,
+        )
     scores = detector.transform_scores(values)["scores"].to_numpy()
     table = detector.intervals(scores, first=cut)
     index = case.series.index

@@ -29,7 +29,11 @@ class _Anomaly(Command):
     target: str | None = None
     """Column to look at."""
     time: str | None = None
-    """Column that holds the time."""
+    """Column that holds the time; a CSV without times is counted by its rows."""
+    time_format: str | None = None
+    """How the times are written, where not as 2024-01-31 23:00; strptime's, such as %d/%m/%Y."""
+    timezone: str | None = None
+    """Whose clock the times are read from, such as Europe/Berlin, where they carry no offset and clocks change."""
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values."""
     train_end: float | None = None
@@ -37,7 +41,7 @@ class _Anomaly(Command):
     period: int | None = None
     """Samples in one repetition; estimated when left out."""
     window: int | None = None
-    """Samples in the widest window that is scored; one period when left out."""
+    """Samples in a window, that surprise is averaged over at most; one period when left out."""
     quantile: float = 0.9999
     """The threshold is this quantile of the normal scores (of the training part)."""
     epochs: int | None = None
@@ -54,7 +58,10 @@ class _Anomaly(Command):
         from lab.device import choose
         from lab.run import Run, slug
 
-        case = datasets.load(self.series, self.target, self.time, self.fill, seed=self.seed)
+        case = datasets.load(
+            self.series, self.target, self.time, self.fill, time_format=self.time_format, timezone=self.timezone,
+            seed=self.seed,
+        )  # fmt: skip
         self._detector().check(bench.split(case, self.train_end))
         choose(self.device)
         if interval:
@@ -151,7 +158,8 @@ class Explain(_Anomaly):
             strongest = explained[0].result
             run.finish(found.metrics, interval=[strongest.start, strongest.end])
         rows = [[number, each.sentence] for number, each in enumerate(explained, start=1)]
-        self.show(f"{case.name}: what is strange", ["", "what"], rows)
+        nothing = "" if len(found.table) or interval else "nothing above the threshold; the strangest window"
+        self.show(f"{case.name}: {nothing or 'what is strange'}", ["", "what"], rows)
         measures = ("validity", "accepted", "proximity", "diversity", "score_before", "score_after")
         rows = [[measure.replace("_", " "), found.metrics[f"anomaly/{measure}"]] for measure in measures]
         title = f"The strongest, samples {strongest.start} to {strongest.end}: {self.samples} counterfactuals"
@@ -160,6 +168,7 @@ class Explain(_Anomaly):
             self.show("Recovery of the true normal", ["method", "RMSE"], table.to_numpy().tolist())
         told = {
             "metrics": found.metrics,
+            "found": len(found.table),
             "interval": [strongest.start, strongest.end],
             "sentences": [each.sentence for each in explained],
         }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from forecasting.anomaly.base import one_column
 from forecasting.anomaly.detectors import MaskedDetector
 from lab.errors import InputError
 
@@ -61,12 +62,15 @@ def explain(
     surroundings, normal), by rejection. If too few pass, others fill up the k, those that join first and of them the
     lowest scores; with `tries` 1 nothing is rejected. The values inside the interval have no influence on the result.
     The same `random_state` gives the same paths.
-    Raises InputError for an interval that is empty, outside the series or leaves no surroundings, and for k < 1.
+    Raises InputError for an interval that is empty, outside the series or leaves no surroundings, for k < 1, for
+    missing values and for a detector of another kind.
     """
     from forecasting.anomaly.masked import sample
 
+    if not isinstance(detector, MaskedDetector):
+        raise InputError(f"{type(detector).__name__} is no model to draw from; take a MaskedDetector")
     detector.check_is_fitted()
-    values = np.asarray(series, dtype=float).reshape(-1)
+    values = one_column(series)
     start, end = interval
     check(len(values), start, end, k, detector.period_)
     factor = detector.factor_
@@ -76,7 +80,8 @@ def explain(
     paths, peaks, joined = np.empty((0, end - start)), np.empty(0), np.empty(0, bool)
     for attempt in range(tries):
         seed = int(np.random.SeedSequence([random_state, attempt]).generate_state(1)[0])
-        drawn = sample(detector.network_, steps, first, last, k, seed) * detector.scale_ + detector.mean_
+        drawn = sample(detector.network_, steps, first, last, k, seed).astype(float)  # float32 is no unit to shift in
+        drawn = drawn * detector.scale_ + detector.mean_
         if factor > 1:
             drawn = np.stack([native(values, path, first, start, end, factor) for path in drawn])
         found = [detector.peak(np.concatenate([values[:start], path, values[end:]]), start, end) for path in drawn]

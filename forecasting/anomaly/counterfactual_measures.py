@@ -73,8 +73,10 @@ def plausibility(windows: np.ndarray, normal: np.ndarray) -> float:
     apart = np.abs(own[:, None] - np.arange(len(references))) >= width
     usual = np.where(apart, _squared(references[own], references), np.inf).min(axis=1)
     usual = np.sqrt(usual[np.isfinite(usual)])
-    found = np.sqrt(_squared(_centred(windows), references).min(axis=1))
-    return float(found.mean() / np.median(usual))
+    found = np.sqrt(_squared(_centred(windows), references).min(axis=1)).mean()
+    if np.median(usual) == 0:  # what is normal repeats exactly
+        return 1.0 if found == 0 else float("inf")
+    return float(found / np.median(usual))
 
 
 def _centred(windows: np.ndarray) -> np.ndarray:
@@ -101,7 +103,8 @@ def edge_jump(whole: np.ndarray, start: int, end: int, normal: np.ndarray) -> fl
     usual = np.abs(np.diff(normal)).max()
     edges = [edge for edge in (start, end) if 0 < edge < whole.shape[1]]
     jumps = [np.abs(whole[:, edge] - whole[:, edge - 1]) for edge in edges]
-    return float(np.max(jumps, axis=0).mean() / usual) if jumps else 0.0
+    jump = float(np.max(jumps, axis=0).mean()) if jumps else 0.0
+    return jump / usual if usual > 0 else 0.0 if jump == 0 else float("inf")
 
 
 def rmse(path: np.ndarray, truth: np.ndarray) -> float:

@@ -33,15 +33,17 @@ class Case:
 
 
 def load(
-    name_or_path: str, target: str | None = None, time: str | None = None, fill: str = "none", *, seed: int = 0
-) -> Case:
+    name_or_path: str, target: str | None = None, time: str | None = None, fill: str = "none", *,
+    time_format: str | None = None, timezone: str | None = None, seed: int = 0,
+) -> Case:  # fmt: skip
     """A named series or a CSV. Beside `mitdb` and `web-traffic-anomaly`, all that forecasting.datasets.load knows.
 
+    A CSV needs no times here: without, its rows are counted from 0. time_format, timezone: as `csvfile.read_csv`.
     Raises InputError for an unknown name or a file that cannot be used.
     """
     from pathlib import Path
 
-    from forecasting import datasets
+    from forecasting import csvfile, datasets
 
     if name_or_path in NAMED:
         case = mitdb() if name_or_path == "mitdb" else web_traffic_anomaly(seed)
@@ -52,7 +54,11 @@ def load(
     a_name = not path.suffix and "/" not in name_or_path and not path.is_file()
     if a_name and name_or_path not in datasets.SERIES:
         raise unknown("series", name_or_path, [*NAMED, *datasets.SERIES], "(a path to a CSV file works too)")
-    series = datasets.load(name_or_path, target, time, fill)
+    series = None
+    if time is None and datasets.is_file(name_or_path):
+        series = csvfile.read_steps(name_or_path, target, fill)
+    if series is None:
+        series = datasets.load(name_or_path, target, time, fill, time_format=time_format, timezone=timezone)
     return Case(Path(name_or_path).name.split(".")[0], series)
 
 

@@ -16,6 +16,7 @@ __all__ = ["MaskedDetector", "blocks", "runs", "tail_quantile"]
 
 
 WIDEST = 4  # windows: what is flagged without end is not one anomaly
+ECHO = 2  # windows around an anomaly in which a lower score is put down to it
 LEAST = 0.05  # nats: a spread of the normal surprise is taken to be this much wider than it is
 
 
@@ -39,7 +40,7 @@ class MaskedDetector(ScoreDetector):
     window : int, optional (default=None)
         Samples in a window; None takes one period.
     quantile : float (default=0.9999)
-        The threshold is this quantile of the normal scores, but never less than 2 normal spreads: at 0.9999 one normal
+        The threshold is this quantile of the normal scores, but never less than 3 normal spreads: at 0.9999 one normal
         sample in 10,000 is flagged, to the extent that the held-out part of the training data is like the rest.
     contamination : float, optional (default=None)
         See forecasting.anomaly.base.ScoreDetector.
@@ -78,7 +79,7 @@ class MaskedDetector(ScoreDetector):
 
     _tags = {"capability:random_state": True, "property:randomness": "derandomized"}  # noqa: RUF012 - sktime's convention
     _partial = True
-    _least_threshold = 2.0
+    _least_threshold = 3.0
 
     unit = "score\n(normal spreads)"
 
@@ -269,25 +270,23 @@ class MaskedDetector(ScoreDetector):
 
     def _extents(self, scores: np.ndarray, start: int, end: int, gap: int) -> list[tuple[int, int, float]]:
         """Around a peak, out to where the score is half-way down to what is usual: an average over what lies around,
-        as a score is, is half as high where its cause ends. Another peak of the run is an anomaly of its own unless it
-        is on the shoulder of a higher one or less than a window away: what is strange makes its surroundings so.
+        as a score is, is half as high where its cause ends. Hills as high as that which are less than a window apart
+        are one anomaly. Lower ones are echoes, as what is strange makes its surroundings so, unless they lie far off.
         """
-        usual, found, parts = float(np.median(self.normal_scores_)), [], [(start, end)]
+        window, far = self.window_ * self.factor_, ECHO * self.window_ * self.factor_
+        usual, found = float(np.median(self.normal_scores_)), []
+        parts = [(start, end, 0, len(scores))]  # what to look at, and how far its hills may reach
         while parts:
-            low, high = parts.pop()
+            low, high, left, right = parts.pop()
             top = low + int(scores[low:high].argmax())
-            around = runs(scores > (usual + scores[top]) / 2, gap)
-            begin, last = next((begin, last) for begin, last in around if begin <= top < last)
-            if scores[begin:last].max() == scores[top]:
-                wide = last - begin > WIDEST * self.window_ * self.factor_
-                extent = self._extent(scores, low, high, gap) if wide else (begin, last)
-                found.append((*extent, float(scores[top])))
-            parts += [(a, b) for a, b in ((low, min(begin, high)), (max(last, low), high)) if a < b]
-        kept: list[tuple[int, int, float]] = []
-        for low, high, peak in sorted(found, key=lambda each: -each[2]):
-            if all(max(begin - high, low - last) >= self.window_ * self.factor_ for begin, last, _ in kept):
-                kept.append((low, high, peak))
-        return kept
+            hills = runs(scores[left:right] > (usual + scores[top]) / 2, window)
+            begin, last = next((left + a, left + b) for a, b in hills if left + a <= top < left + b)
+            if scores[begin:last].max() == scores[top]:  # or it is on the shoulder of a higher one
+                wide = last - begin > WIDEST * window
+                found.append((*(self._extent(scores, low, high, gap) if wide else (begin, last)), float(scores[top])))
+            parts += [(low, begin - far, left, begin - far)] if low < begin - far else []
+            parts += [(last + far, high, last + far, right)] if last + far < high else []
+        return found
 
     def _memory(self) -> int:
         shape = self.network_.shape

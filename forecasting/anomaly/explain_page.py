@@ -115,10 +115,15 @@ def _fan(case: Case, detection: Detection, each: "Explained") -> dict[str, Any]:
         "middle": path(np.median(whole, axis=0)), "shade": path(band[1]) + "L" + "L".join(lower) + "Z",
         "x_ticks": svg.x_ticks(pd.Index(index)), "y_ticks": svg.y_ticks(low, high),
         "numbers": [
-            ("on average", svg.number(each_mean), svg.number(usual)) for each_mean, usual in [_means(each)]
-        ] + [("highest", svg.number(result.values[start:end].max()), svg.number(result.median.max())),
-             ("lowest", svg.number(result.values[start:end].min()), svg.number(result.median.min()))],
+            _row("on average", *_means(each)),
+            _row("highest", result.values[start:end].max(), result.median.max()),
+            _row("lowest", result.values[start:end].min(), result.median.min()),
+        ],
     }  # fmt: skip
+
+
+def _row(name: str, there: float, usual: float) -> tuple[str, str, str]:
+    return name, svg.number(there, abs(there - usual)), svg.number(usual, abs(there - usual))
 
 
 def _means(each: "Explained") -> tuple[float, float]:

@@ -15,6 +15,8 @@ from forecasting.anomaly.detectors import MaskedDetector
 from lab import plots
 from lab.run import Run
 
+WIDER = 4  # times that an interval is made wider until a draw of it is normal
+
 
 @dataclass(frozen=True)
 class Explained:
@@ -38,16 +40,23 @@ def explain(
 ) -> list[Explained]:
     """Redraw `interval`, or the `top` strongest that were found, and write fans, tables, sentences and the page.
 
-    Where nothing was found, the window with the highest score is explained, and the title says that it is below the
-    threshold. The strongest comes first; its figures go to `detection.metrics`.
+    An interval that was found may be too short, as it is read off the score: where what lies beside it keeps every draw
+    from being normal, that is redrawn too (`_settled`). Where nothing was found, the window with the highest score is
+    explained, and the title says that it is below the threshold. The strongest comes first; its figures go to
+    `detection.metrics`.
     """
     from forecasting.anomaly import explain_page
 
-    intervals = [interval] if interval else (detection.intervals or [_highest_window(detection)])[:top]
-    explained = []
-    for number, each in enumerate(intervals, start=1):
+    explained: list[Explained] = []
+    for each in [interval] if interval else detection.intervals or [_highest_window(detection)]:
+        if any(each[0] < done.result.end and done.result.start < each[1] for done in explained):
+            continue  # a wider one took it in
         result = counterfactual.explain(detection.detector, case.series, each, samples, random_state)
-        explained.append(_write(case, run, detection, result, number))
+        if interval is None and detection.intervals:
+            result = _settled(detection, result, samples, random_state)
+        explained.append(_write(case, run, detection, result, len(explained) + 1))
+        if len(explained) == top:
+            break
     run.table("counterfactuals", pd.concat([_paths(case, each.result, i + 1) for i, each in enumerate(explained)]))
     tables = [each.recovery.assign(anomaly=i + 1) for i, each in enumerate(explained) if len(each.recovery)]
     if tables:
@@ -56,6 +65,34 @@ def explain(
     detection.metrics.update(explained[0].metrics)
     explain_page.write(run.path, case, detection, explained)
     return explained
+
+
+def _settled(detection: Detection, result: Explanation, samples: int, random_state: int) -> Explanation:
+    """`result` as it is if a draw of it is normal; else of an interval that takes in what is still strange beside it.
+
+    With the median in place of the interval, flagged samples next to it are what it left out. It grows by a window to
+    either side at most, and by a quarter at least, up to `WIDER` times.
+    """
+    detector, values = detection.detector, result.values
+    window = detector.window_ * detector.factor_
+    for _ in range(WIDER):
+        if (result.peaks <= result.threshold).any():
+            break
+        start, end = result.start, result.end
+        low, high = max(detection.train_end, start - window), min(len(values), end + window)
+        redrawn = np.concatenate([values[:start], result.median, values[end:]])
+        scores = detector._score_steps(detector._steps(redrawn), low // detector.factor_, -(-high // detector.factor_))
+        first = low // detector.factor_ * detector.factor_
+        strange = first + np.flatnonzero(np.repeat(scores, detector.factor_) > result.threshold)
+        if len(strange) == 0:
+            break
+        wider = (
+            max(low, min(int(strange[0]), start - window // 4)), min(high, max(int(strange[-1]) + 1, end + window // 4))
+        )  # fmt: skip
+        if wider == (start, end) or len(values) - (wider[1] - wider[0]) < detector.period_:
+            break
+        result = counterfactual.explain(detector, values, wider, samples, random_state)
+    return result
 
 
 def _write(case: Case, run: Run, detection: Detection, result: Explanation, number: int) -> Explained:
@@ -77,6 +114,8 @@ def _write(case: Case, run: Run, detection: Detection, result: Explanation, numb
     if case.clean is not None:
         metrics["anomaly/coverage_80"] = measures.coverage(result.paths, case.clean[start:end])
     sentence = words.sentence(case.series.index, start, values[start:end], result.paths, scale, unit)
+    if not metrics["anomaly/validity"]:
+        sentence += " None of the draws behind what is usual passes for normal itself."
     flagged = "" if result.peak > result.threshold else " (not flagged)"
     valid = int((result.peaks <= result.threshold).sum())
     after = float(np.median(result.peaks))

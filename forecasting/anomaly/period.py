@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_HIGHEST = 1000  # samples: longer periods need the user's word (--period)
+HIGHEST = 1000  # samples: longer periods need the user's word (--period)
 
 
 def moving_average(values: np.ndarray, width: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
     spectrum = np.fft.rfft(centred, size)
     sums = np.fft.irfft(spectrum * spectrum.conj(), size)[: lags + 1]
     covariance = sums / (len(values) - np.arange(lags + 1))
-    if covariance[0] <= 1e-12 * max(1.0, float(np.abs(values).max()) ** 2):  # constant up to rounding
+    if covariance[0] <= 1e-24 * float(np.abs(values).max()) ** 2:  # constant up to rounding
         return np.zeros(lags + 1)
     return covariance / covariance[0]
 
@@ -37,10 +37,10 @@ def estimate(values: np.ndarray) -> int | None:
     """
     from scipy.signal import find_peaks
 
-    lags = min(_HIGHEST, len(values) // 4)
+    lags = min(HIGHEST, len(values) // 4)
     if lags < 3:
         return None
-    correlation = autocorrelation(values - moving_average(values, _HIGHEST), lags)
+    correlation = autocorrelation(values - moving_average(values, HIGHEST), lags)
     peaks, _ = find_peaks(correlation, prominence=0.05, height=0.1)
     if len(peaks) == 0:
         return None

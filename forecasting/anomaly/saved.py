@@ -24,7 +24,11 @@ LEARNED = (
 
 
 def save(folder: Path, detector: MaskedDetector) -> None:
-    """Write the fitted `detector` to `folder`."""
+    """Write the fitted `detector` to `folder`. Raises InputError for one of another kind."""
+    if not isinstance(detector, MaskedDetector):
+        raise InputError(
+            f"{type(detector).__name__} cannot be saved, only a MaskedDetector; fit it anew, which is quick"
+        )
     detector.check_is_fitted()
     params = {name: value for name, value in detector.get_params().items() if name not in ("device", "progress")}
     state = {

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from forecasting.anomaly.base import one_column
+from forecasting.anomaly.counterfactual import check
 from lab.device import threads
 
 if TYPE_CHECKING:
@@ -30,9 +32,12 @@ def smallest_change(
     """[start, end) of `values` (n,) changed as little as need be for a score at or below the threshold; (end - start,).
 
     Where no such change is found within `rounds` updates, the one with the lowest score. A model step's change is
-    spread over its samples by straight lines, down to none at the edges, so that nothing jumps.
+    spread over its samples by straight lines, down to none at the edges, so that nothing jumps. Raises InputError as
+    `counterfactual.explain` does.
     """
-    start, end = interval
+    detector.check_is_fitted()
+    values, (start, end) = one_column(values), interval
+    check(len(values), start, end, 1, detector.period_)
     factor = detector.factor_
     first, last = start // factor, -(-end // factor)
 

@@ -1,5 +1,6 @@
 """One plain sentence about an anomaly, and the numbers it is built from."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 FLAT = 0.25  # of the usual movement: less is standing still
 PEAK = 0.75  # spreads of the training part: what stands out so far from both ends of an interval is a peak
+MISSING = 0.45  # of a peak's usual height: less than that is none
 FEW = 1 / 3  # of an interval: what is off in fewer samples is a spike or a dip, not a level
 
 
@@ -18,7 +20,7 @@ class Numbers:
     mean: float
     usual_mean: float
     percent: float | None
-    """The mean's difference from the usual one; None where what is usual is not above zero throughout."""
+    """The mean's difference from the usual one; None where either course is not above zero throughout."""
     off: float
     """Mean distance from the usual course."""
     outside: float
@@ -38,7 +40,7 @@ def numbers(values: np.ndarray, paths: np.ndarray) -> Numbers:
     mean, usual_mean = float(values.mean()), float(usual.mean())
     most = int(np.abs(values - usual).argmax())
     return Numbers(
-        mean, usual_mean, 100 * (mean / usual_mean - 1) if usual.min() > 0 else None,
+        mean, usual_mean, 100 * (mean / usual_mean - 1) if min(usual.min(), values.min()) > 0 else None,
         float(np.abs(values - usual).mean()),
         float(np.mean((values < paths.min(axis=0)) | (values > paths.max(axis=0)))),
         most, float(values[most]), float(usual[most]),
@@ -52,8 +54,9 @@ def sentence(index: pd.Index, start: int, values: np.ndarray, paths: np.ndarray,
     """
     found, usual = numbers(values, paths), np.median(paths, axis=0)
     parts = [part for part in (_level(found, paths, unit), _shape(index, start, values, usual, found, scale)) if part]
-    where = f"{_moment(index, start + found.most)} ({amount(found.most_value)} instead of {amount(found.most_usual)})"
     if not parts:
+        there, should = amounts(found.most_value, found.most_usual)
+        where = f"{_moment(index, start + found.most, start, len(values))} ({there} instead of {should})"
         parts = [f"{unit} off the usual course by {amount(found.off)} on average, most at {where}"]
     return f"{span(index, start, start + len(values))}: {'; '.join(parts)}."
 
@@ -64,7 +67,8 @@ def _level(found: Numbers, paths: np.ndarray, unit: str) -> str:
     if abs(found.mean - found.usual_mean) <= 3 * means.std() or found.outside <= FEW:
         return ""
     sign = "above" if found.mean > found.usual_mean else "below"
-    averages = f"{amount(found.mean)} instead of {amount(found.usual_mean)} on average"
+    there, should = amounts(found.mean, found.usual_mean)
+    averages = f"{there} instead of {should} on average"
     if found.percent is not None and abs(found.percent) >= 1:
         return f"{unit} {abs(found.percent):.0f} % {sign} what is usual ({averages})"
     return f"{unit} {amount(abs(found.mean - found.usual_mean))} {sign} what is usual ({averages})"
@@ -74,25 +78,40 @@ def _shape(index: pd.Index, start: int, values: np.ndarray, usual: np.ndarray, f
     """What of the course is missing, or there though it should not be; empty where neither is plain."""
     moved, should = np.ptp(values), np.ptp(usual)
     if should > PEAK * scale and moved < FLAT * should:
-        low, high = amount(float(usual.min())), amount(float(usual.max()))
-        return f"stays near {amount(float(np.median(values)))} where {low} to {high} is usual"
+        near, low, high = amounts(float(np.median(values)), float(usual.min()), float(usual.max()))
+        return f"stays near {near} where {low} to {high} is usual"
     for sign, what in ((1, "peak"), (-1, "low")):
         top = int((sign * usual).argmax())
-        height = sign * usual[top] - max(sign * usual[0], sign * usual[-1])
-        if height > PEAK * scale and sign * usual[top] - (sign * values).max() > height / 2:
+        height, left = (  # above both ends: a peak on another level is no missing one
+            (sign * course).max() - max(sign * course[0], sign * course[-1]) for course in (usual, values)
+        )
+        lower = sign * usual[top] - (sign * values).max() > height / 2
+        if height > PEAK * scale and lower and left < MISSING * height:
             part = _part_of_day(index, start + top)
-            where = f"{amount(float(usual[top]))} at {_moment(index, start + top)}"
+            where = f"{amount(float(usual[top]))} at {_moment(index, start + top, start, len(values))}"
             return f"the usual {part}{what} ({where}) is missing"
     off = np.abs(values - usual) > 0.5 * abs(found.most_value - found.most_usual)
     if off.mean() <= FEW and abs(found.most_value - found.most_usual) > PEAK * scale:
         what = "spike" if found.most_value > found.most_usual else "dip"
-        where = f"{_moment(index, start + found.most)}, where {amount(found.most_usual)} is usual"
-        return f"a {what} to {amount(found.most_value)} at {where}"
+        there, should = amounts(found.most_value, found.most_usual)
+        return (
+            f"a {what} to {there} at {_moment(index, start + found.most, start, len(values))}, where {should} is usual"
+        )
     return ""
 
 
 def amount(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def amounts(*values: float) -> list[str]:
+    """Several to be told apart: as `amount`, with two digits of the distance between the lowest and highest."""
+    apart = max(values) - min(values)
+    digits = 1 - math.floor(math.log10(apart)) if apart > 0 else 0
+    plain = [amount(value) for value in values]
+    if digits <= 0 or (max(map(abs, values)) < 100 and len(set(plain)) == len(plain)):
+        return plain
+    return [f"{value:,.{digits}f}" for value in values]
 
 
 def _stamps(index: pd.Index) -> pd.DatetimeIndex | None:
@@ -111,11 +130,24 @@ def stamp(index: pd.Index, at: int) -> str:
     return f"{index[at]:.6g}" if isinstance(index[at], float) else str(index[at])
 
 
-def _moment(index: pd.Index, at: int) -> str:
+def _clock(stamps: pd.DatetimeIndex, at: int) -> str:
+    """The time of day, as fine as the steps of the index need it."""
+    step = stamps[1] - stamps[0] if len(stamps) > 1 else pd.Timedelta("1h")
+    if step % pd.Timedelta("1min") == pd.Timedelta(0):
+        return f"{stamps[at]:%H:%M}"
+    second = f"{stamps[at]:%H:%M:%S}"
+    return second if step % pd.Timedelta("1s") == pd.Timedelta(0) else f"{second}.{stamps[at].microsecond // 1000:03}"
+
+
+def _moment(index: pd.Index, at: int, start: int | None = None, width: int = 1) -> str:
+    """When sample `at` is; of an interval of `width` from `start` over several days, the day too."""
     stamps = _stamps(index)
     if stamps is None:
         return stamp(index, at)
-    return f"{stamps[at]:%-d %B %Y}" if _coarse(stamps) else f"{stamps[at]:%H:%M}"
+    if _coarse(stamps):
+        return f"{stamps[at]:%-d %B %Y}"
+    several = start is not None and stamps[start].date() != stamps[start + width - 1].date()
+    return f"{_clock(stamps, at)} on {stamps[at]:%-d %B}" if several else _clock(stamps, at)
 
 
 def span(index: pd.Index, start: int, end: int) -> str:
@@ -129,8 +161,11 @@ def span(index: pd.Index, start: int, end: int) -> str:
     if _coarse(stamps):
         return f"From {first:%-d %B %Y} to {last:%-d %B %Y}" if end - start > 1 else f"On {first:%-d %B %Y}"
     if first.date() == last.date():
-        return f"Between {first:%H:%M} and {last:%H:%M} on {first:%-d %B %Y}"
-    return f"Between {first:%H:%M} on {first:%-d %B} and {last:%H:%M} on {last:%-d %B %Y}"
+        if end - start == 1:
+            return f"At {_clock(stamps, start)} on {first:%-d %B %Y}"
+        return f"Between {_clock(stamps, start)} and {_clock(stamps, end - 1)} on {first:%-d %B %Y}"
+    day = f"{first:%-d %B}" if first.year == last.year else f"{first:%-d %B %Y}"
+    return f"Between {_clock(stamps, start)} on {day} and {_clock(stamps, end - 1)} on {last:%-d %B %Y}"
 
 
 def _part_of_day(index: pd.Index, at: int) -> str:

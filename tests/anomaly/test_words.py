@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.anomaly.words import numbers, sentence
+from forecasting.anomaly.words import amounts, numbers, sentence
 
 HOURS = pd.date_range("2024-05-01", periods=96, freq="h")
 DAY = 1000 + 400 * np.sin(2 * np.pi * (np.arange(24) - 3) / 24)  # highest at 09:00
@@ -38,7 +38,12 @@ def test_the_sentence_names_what_was_changed(change, says):
 
 
 def test_an_outage_also_misses_the_peak():
-    assert "the usual morning peak (1," in said(lambda part: 0.4 * part)
+    assert "the usual morning peak (1," in said(lambda part: 0.3 * part)
+
+
+def test_a_peak_on_another_level_is_not_missing():
+    assert "missing" not in said(lambda part: 0.5 * part)
+    assert "missing" not in said(lambda part: part - 600)
 
 
 def test_other_clocks():
@@ -62,3 +67,24 @@ def test_numbers_by_hand():
     found = numbers(np.array([1.0, 9.0]), np.array([[1.0, 2.0], [3.0, 4.0], [2.0, 3.0]]))
     assert (found.mean, found.usual_mean, found.percent) == (5, 2.5, 100)
     assert (found.off, found.outside, found.most, found.most_usual) == (3.5, 0.5, 1, 3)
+
+
+def test_what_lies_close_together_is_told_apart():
+    assert amounts(1566.2, 1444.1) == ["1,566", "1,444"]
+    assert amounts(1000.07, 999.94) == ["1,000.07", "999.94"]
+    assert amounts(0.738, -0.561) == ["0.738", "-0.561"]
+    assert amounts(1e9 + 0.74, 1e9 - 0.54) == ["1,000,000,000.7", "999,999,999.5"]
+    assert amounts(12.31, 12.34) == ["12.310", "12.340"]
+    assert amounts(5.0, 5.0) == ["5", "5"]
+
+
+def test_moments_are_as_fine_as_the_steps_and_name_the_day_where_there_are_several():
+    fine = pd.date_range("2024-05-01", periods=96, freq="s")
+    assert said(lambda part: 2 * part, 40, 44, fine).startswith("Between 00:00:40 and 00:00:43 on 1 May 2024: ")
+    finer = pd.date_range("2024-05-01", periods=96, freq="10ms")
+    assert said(lambda part: 2 * part, 40, 44, finer).startswith("Between 00:00:00.400 and 00:00:00.430 on ")
+    assert said(spiked, 40, 80).endswith("a spike to 3,000 at 20:00 on 2 May, where 619 is usual.")
+    new_year = pd.date_range("2023-12-30", periods=96, freq="h")
+    assert said(lambda part: 2 * part, 44, 52, new_year).startswith(
+        "Between 20:00 on 31 December 2023 and 03:00 on 1 J"
+    )
