@@ -129,7 +129,7 @@ def judge(trial: Trial, detector: MaskedDetector, paths: np.ndarray) -> dict[str
     start, end, original = trial.start, trial.end, trial.values[trial.start : trial.end]
     whole = np.repeat(trial.values[None], len(paths), axis=0)
     whole[:, start:end] = paths
-    scale, factor = detector.scale_, detector.factor_
+    scale, factor = float(trial.clean[: trial.train_end].std()), detector.factor_  # no detector's own unit
     margin = max(1, detector.period_ // 4)
     low, high = max(0, start - margin) // factor, -(-min(len(trial.values), end + margin) // factor)
     steps = np.stack([detector._steps(row)[low:high] for row in whole])

@@ -330,8 +330,11 @@ def sample(
 
     From left to right, each step given the surroundings and the steps drawn so far; then `sweeps` times over: pieces
     of a quarter of the longest run, each hidden and drawn again given all else (block Gibbs sampling), which mends
-    where the way from left to right went astray. What `values` holds inside the interval is never looked at. Where the
-    interval goes on beyond the model's longest run, what lies after is out of sight until the end comes near.
+    where the way from left to right went astray. What `values` holds inside the interval is never looked at.
+
+    Where the interval goes on beyond the model's longest run, what lies after is out of sight at first, and the level
+    may drift: each path is drawn on past the end, by as much as is seen to either side, and what it is off there in the
+    mean is taken off along the way, as a Brownian bridge comes of a Brownian motion.
     """
     generator = torch.Generator().manual_seed(seed)
     shape, length = network.shape, len(values)
@@ -339,19 +342,25 @@ def sample(
     paths[:, first:last] = 0.0
     piece = max(1, shape.window // 4)
 
-    def draw_piece(begin: int, end: int, most: int) -> None:
+    def draw_piece(begin: int, end: int, most: int, open_end: bool = False) -> None:
         """Draw [begin, end) of each path, while [begin, most) is hidden; what is recalled is looked up at the start."""
         found = None
         for step in range(begin, end):
             # with more still to draw than one run holds, hide everything to the end of the crop
-            far = most - step > shape.window
+            far = open_end or most - step > shape.window
             hidden_to = min(most, step + shape.window + shape.context)
             masks = Masks.of(count, step, hidden_to, 0, hidden_to if far else length)
             found = network.recall.nearest(paths, masks) if found is None else found.after(1)
             _draw_step(network, paths, masks, found, generator)
 
-    for begin in range(first, last, piece):
-        draw_piece(begin, min(last, begin + piece), last)
+    beyond = min(length, last + shape.context) if last - first > shape.window and first > 0 else last
+    for begin in range(first, beyond, piece):
+        draw_piece(begin, min(beyond, begin + piece), beyond, beyond > last)
+    if beyond > last:
+        after = torch.as_tensor(values[last:beyond], dtype=torch.float32)
+        gap = (after - paths[:, last:beyond]).mean(1, keepdim=True)
+        paths[:, first:last] += gap * torch.arange(1, last - first + 1) / (last - first + 1)
+        paths[:, last:beyond] = after
     for sweep in range(sweeps):
         for begin in range(first - sweep * piece // max(1, sweeps), last, piece):  # pieces that lie elsewhere each time
             draw_piece(max(first, begin), min(last, begin + piece), min(last, begin + piece))
