@@ -33,13 +33,19 @@ def estimate(values: np.ndarray) -> int | None:
 
     The first of the high peaks of the autocorrelation up to min(1000, n / 4), after a moving average of 1,000 samples
     is taken off: smallest lag with prominence of at least 0.05 and 0.8 of the highest peak. So a daily period
-    wins over the weekly one above it; `cycle` finds that.
+    wins over the weekly one above it; `cycle` finds that. Where none shows, it is looked for again without the straight
+    line through all, which at the ends a moving average leaves something of.
     """
+    if len(values) < 12:
+        return None
+    at = np.arange(len(values))
+    return _estimate(values) or _estimate(values - np.polyval(np.polyfit(at, values, 1), at))
+
+
+def _estimate(values: np.ndarray) -> int | None:
     from scipy.signal import find_peaks
 
     lags = min(HIGHEST, len(values) // 4)
-    if lags < 3:
-        return None
     correlation = autocorrelation(values - moving_average(values, HIGHEST), lags)
     peaks, _ = find_peaks(correlation, prominence=0.05, height=0.1)
     if len(peaks) == 0:

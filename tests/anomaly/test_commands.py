@@ -153,3 +153,40 @@ def test_hit_by_hand():
     assert not bench.hit((5, 9), [(9, 20)], 0)
     assert bench.hit((5, 9), [(10, 20)], 2)
     assert not bench.hit((25, 30), [(10, 20)], 5)
+
+
+def test_a_csv_without_times_is_counted_by_its_rows(lab, csv, tmp_path, capsys):
+    column = tmp_path / "column.csv"
+    pd.read_csv(csv)[["views"]].to_csv(column, index=False)
+    assert lab(["detect", str(column), "--epochs", "5", "--runs", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["anomalies"][0]
+    assert 460 <= found["start"] < 500 and found["from"] == str(found["start"])
+    column.write_text("views\n1\n\n2\n,\n")
+    for text, says in (
+        ("views\n1\nnan\n2\n", "row 3, column 'views': no value; give --fill"),
+        ("a,b\n1,2\n3,4\n", "2 columns of numbers; name one with --target: a, b"),
+        ("0.3\n0.4\n", "row 1 has numbers where it should name the columns"),
+    ):
+        column.write_text(text)
+        assert lab(["detect", str(column), "--runs", str(tmp_path)]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_times_may_be_described(lab, csv, tmp_path, capsys):
+    other = pd.read_csv(csv, parse_dates=["time"])
+    other["time"] = other["time"].dt.strftime("%d/%m/%Y %H:%M")
+    other.to_csv(tmp_path / "other.csv", index=False)
+    words = ["detect", str(tmp_path / "other.csv"), "--epochs", "1", "--runs", str(tmp_path), "--json"]
+    assert lab([*words, "--time-format", "%d/%m/%Y %H:%M"]) == 0
+    assert lab([*words, "--time-format", "%m/%d/%Y %H:%M"]) == 2
+    assert "is not a time" in capsys.readouterr().err
+
+
+def test_where_nothing_is_found_it_says_so_and_where_no_period_shows(lab, tmp_path, capsys):
+    noise = pd.Series(np.random.default_rng(0).normal(size=2000), name="views")
+    noise.to_csv(tmp_path / "noise.csv", index=False)
+    words = ["explain", str(tmp_path / "noise.csv"), "--epochs", "2", "--samples", "2", "--runs", str(tmp_path)]
+    assert lab(words) == 0
+    told = capsys.readouterr()
+    assert "nothing above the threshold; the strangest window" in told.out
+    assert "no period of up to 1,000 samples shows" in told.err

@@ -1,13 +1,16 @@
 """A counterfactual changes its window and nothing else, joins without a jump, and its measures are the formulas."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from forecasting.anomaly import counterfactual, plain
+from forecasting.anomaly import counterfactual, explaining, plain
 from forecasting.anomaly import counterfactual_measures as measures
+from forecasting.anomaly.bench import Detection
 from forecasting.anomaly.detectors import MaskedDetector, blocks
+from forecasting.anomaly.joins import JoinDetector
 from forecasting.anomaly.smallest_change import smallest_change
 from lab.errors import InputError
 
@@ -195,3 +198,54 @@ def test_the_plain_guesses_by_hand():
     assert np.allclose(plain.last_season(x, 4, 6, 3), [1, 2])
     assert np.allclose(plain.last_season(x, 4, 6, 1), [3, 3])
     assert np.allclose(plain.last_season(x, 0, 2, 3), [3, 100])
+
+
+def test_a_long_interval_comes_to_the_level_that_follows(detector, series):
+    """Of 120 steps, six periods, after which all lies 3 higher: the level rises along the way, not at its end."""
+    higher = series.copy()
+    higher[420:] += 3
+    paths = counterfactual.explain(detector, higher, (300, 420), k=10, tries=1).paths
+    levels = paths.mean(0).reshape(6, 20).mean(1) - waves(20000).mean()
+    assert abs(levels[0]) < 0.8 and levels[3] > 1 and 2 < levels[5] < 3.5
+
+
+@pytest.mark.parametrize("offset", [1e7, 1e9])
+def test_a_series_far_from_zero_is_explained_as_well(series, offset):
+    far = MaskedDetector(max_epochs=3, device="cpu", contamination=0).fit(series[:600] + offset)
+    near = MaskedDetector(max_epochs=3, device="cpu", contamination=0).fit(series[:600])
+    found = [counterfactual.explain(each, series + at, (800, 820), k=4) for each, at in ((near, 0), (far, offset))]
+    np.testing.assert_allclose(found[1].median - offset, found[0].median, atol=0.3)
+
+
+def test_only_what_can_be_explained_is(detector, series):
+    gap = np.where(np.arange(1000) == 12, np.nan, series)
+    with pytest.raises(InputError, match="at position 12"):
+        counterfactual.explain(detector, gap, (800, 820))
+    with pytest.raises(InputError, match="at position 12"):
+        smallest_change(detector, gap, (800, 820))
+    with pytest.raises(InputError, match="JoinDetector is no model to draw from"):
+        counterfactual.explain(JoinDetector(), series, (800, 820))
+    for interval in ((10, 10), (-5, 5), (990, 1001), (820, 800)):
+        with pytest.raises(InputError, match="not inside the series"):
+            smallest_change(detector, series, interval)
+
+
+def test_an_interval_that_is_too_short_takes_in_what_is_strange_beside_it(detector, series):
+    """Flat from 800 to 819; given the first six of them, every draw has thirteen flat ones for a neighbour."""
+    scores = detector.transform_scores(series)["scores"].to_numpy()
+    table = pd.DataFrame({"start": [800], "end": [806], "from": [800], "to": [805], "peak": [9.0]})
+    detection = Detection(detector, scores, table, 600, {})
+    short = counterfactual.explain(detector, series, (800, 806), k=5)
+    assert (short.peaks > short.threshold).all()
+    whole = explaining._settled(detection, short, 5, 0)
+    assert whole.start <= 800 and 818 <= whole.end <= 840
+    assert (whole.peaks <= whole.threshold).any()
+    assert explaining._settled(detection, whole, 5, 0) is whole
+
+
+def test_measures_where_what_is_normal_repeats_or_stands_still():
+    repeats = np.tile([0.0, 1.0, 0.0, -1.0], 10)
+    assert measures.plausibility(np.array([[0.0, 1.0, 0.0, -1.0]]), repeats) == 1
+    assert measures.plausibility(np.array([[0.0, 2.0, 0.0, -1.0]]), repeats) == np.inf
+    assert measures.edge_jump(np.zeros((2, 9)), 3, 6, np.zeros(9)) == 0
+    assert measures.edge_jump(np.eye(2, 9, 3), 3, 6, np.zeros(9)) == np.inf

@@ -162,3 +162,16 @@ def test_a_series_shorter_than_a_window_has_scores_too(detector, series):
     for length in (1, 5, 19):
         scores = detector.transform_scores(series[600 : 600 + length])["scores"]
         assert len(scores) == length and np.isfinite(scores).all()
+
+
+def test_neither_a_trend_nor_the_unit_hides_an_anomaly(series):
+    rising = 1e-9 * (series + 2.0 * np.arange(1000))
+    fitted = MaskedDetector(max_epochs=6, device="cpu", contamination=0).fit(rising[:600])
+    found = fitted.intervals(fitted.transform_scores(rising)["scores"].to_numpy(), first=600)
+    assert fitted.period_ == PERIOD
+    assert found["peak"][0] > 2 * fitted.threshold_ and 780 <= found["start"][0] <= 810
+
+
+def test_an_empty_series_is_refused(detector):
+    with pytest.raises(InputError, match="the series is empty"):
+        detector._scores(np.empty(0))

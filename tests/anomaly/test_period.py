@@ -32,6 +32,15 @@ def test_noise_and_constants_have_no_period():
     assert period.estimate(np.arange(5.0)) is None
 
 
+@pytest.mark.parametrize(
+    ("unit", "level", "slope"), [(1e-9, 0, 0), (1e-9, 5, 0), (1, 1e9, 0), (1, 100, 0.5), (1e6, 0, 3)]
+)
+def test_the_unit_the_level_and_a_trend_do_not_matter(unit, level, slope):
+    t = np.arange(1400)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(t))
+    assert period.estimate(unit * (level + slope * t + np.sin(2 * np.pi * t / 24) + noise)) == 24
+
+
 def test_cycle_is_the_week_above_the_day():
     hours = np.arange(24 * 70)
     day = np.sin(2 * np.pi * hours / 24)

@@ -9,6 +9,7 @@ import pytest
 
 from forecasting.anomaly import catalogue, masked, saved, streaming_speed
 from forecasting.anomaly.detectors import MaskedDetector
+from forecasting.anomaly.joins import JoinDetector
 from forecasting.anomaly.stream import Stream
 from lab import cli
 from lab.errors import InputError
@@ -68,6 +69,21 @@ def test_sktimes_update_learns_nothing_anew(detector, series):
     fitted.update(pd.DataFrame({"x": series[600:650]}, range(600, 650)))
     assert fitted.latest_scores_.shape == (50,)
     assert (fitted.threshold_, fitted.network_) == before
+    wants = Stream(fitted).update(series[600:650])
+    np.testing.assert_allclose(fitted.latest_scores_, wants)
+
+
+def test_update_takes_arrays_and_series_and_a_detector_that_was_saved(detector, series, tmp_path):
+    saved.save(tmp_path, detector)
+    again = saved.load(tmp_path, "cpu")
+    again.update(series[600:620])
+    again.update(pd.Series(series[620:640], index=pd.date_range("2024-01-01", periods=20, freq="h")))
+    np.testing.assert_allclose(again.latest_scores_, Stream(detector).update(series[600:640])[20:])
+
+
+def test_only_the_masked_detector_is_saved(tmp_path):
+    with pytest.raises(InputError, match="JoinDetector cannot be saved"):
+        saved.save(tmp_path, JoinDetector())
 
 
 def test_a_stream_goes_on_where_it_was_saved(detector, series, tmp_path):
