@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from forecasting.anomaly import counterfactual, explaining, plain
 from forecasting.anomaly import counterfactual_measures as measures
 from forecasting.anomaly.bench import Detection
+from forecasting.anomaly.datasets import Case
 from forecasting.anomaly.detectors import MaskedDetector, blocks
 from forecasting.anomaly.joins import JoinDetector
 from forecasting.anomaly.smallest_change import smallest_change
 from lab.errors import InputError
+from lab.run import Run
 
 from .conftest import waves
 
@@ -230,7 +232,7 @@ def test_only_what_can_be_explained_is(detector, series):
             smallest_change(detector, series, interval)
 
 
-def test_an_interval_that_is_too_short_takes_in_what_is_strange_beside_it(detector, series):
+def test_an_interval_that_is_too_short_takes_in_what_is_strange_beside_it(detector, series, tmp_path):
     """Flat from 800 to 819; given the first six of them, every draw has thirteen flat ones for a neighbour."""
     scores = detector.transform_scores(series)["scores"].to_numpy()
     table = pd.DataFrame({"start": [800], "end": [806], "from": [800], "to": [805], "peak": [9.0]})
@@ -241,6 +243,12 @@ def test_an_interval_that_is_too_short_takes_in_what_is_strange_beside_it(detect
     assert whole.start <= 800 and 818 <= whole.end <= 840
     assert (whole.peaks <= whole.threshold).any()
     assert explaining._settled(detection, whole, 5, 0) is whole
+    rows = {"start": [800, 812, 900], "end": [806, 818, 905], "peak": [9.0, 8.0, 7.0]}
+    detection = Detection(detector, scores, pd.DataFrame(rows), 600, {})
+    with Run.open(tmp_path, "explained", {}) as run:
+        found = explaining.explain(Case("waves", pd.Series(series)), run, detection, samples=5, top=2)
+        run.finish({})
+    assert found[0].result.end >= 818 and (found[1].result.start, found[1].result.end) == (900, 905)
 
 
 def test_measures_where_what_is_normal_repeats_or_stands_still():

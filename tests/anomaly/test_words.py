@@ -57,6 +57,12 @@ def test_other_clocks():
     assert said(lambda part: 2 * part, 44, 52).startswith("Between 20:00 on 2 May and 03:00 on 3 May 2024: ")
 
 
+def test_no_percentage_where_what_was_there_is_below_zero():
+    assert "% below" not in said(lambda part: part - 2000) and "2,000 below what is usual" in said(
+        lambda part: part - 2000
+    )
+
+
 def test_no_percentage_of_what_may_be_zero():
     paths = np.array([[-1.0, 1.0, 0.5], [-1.1, 1.1, 0.4]])
     assert numbers(np.array([5.0, 6, 7]), paths).percent is None
