@@ -6,7 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from forecasting.csvtable import MISSING, Table, has_times, is_number, numbers, read_table, target_column, time_column
+from forecasting.csvtable import (
+    MISSING,
+    Table,
+    has_times,
+    is_number,
+    looks_like_time,
+    numbers,
+    read_table,
+    target_column,
+    time_column,
+)
 from forecasting.csvtimes import check_mixed, check_order, clock_hint, day_of, read_times, regular, said
 from lab.errors import InputError, unknown
 
@@ -79,7 +89,7 @@ def read_csv(
 
 
 def read_steps(path: str | Path, target: str | None = None, fill: str = "none") -> pd.Series | None:
-    """The column `target` of a CSV without times as a float64 series over its rows, from 0; None where it has times.
+    """The column `target` of a CSV without times as a float64 series over its rows, from 0; None if it may have some.
 
     For what needs an order and no clock. target, fill: as `read_csv`. Raises InputError for a file without a header or
     with a column that cannot be used.
@@ -87,7 +97,7 @@ def read_steps(path: str | Path, target: str | None = None, fill: str = "none") 
     if fill not in FILLS:
         raise unknown("fill", fill, FILLS)
     table = read_table(Path(path))
-    if has_times(table):
+    if has_times(table) or any(looks_like_time(cell) for cell in table.rows[0]):
         return None
     if all(map(is_number, table.columns)):
         raise InputError(f"{table.path} row 1 has numbers where it should name the columns; put a header line above it")

@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import math
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,11 @@ def _open(path: Path) -> Iterator[io.TextIOBase]:
 def has_times(table: Table) -> bool:
     """Whether a column is called time, date, ... or the first one holds times."""
     return _time_column(table) is not None
+
+
+def looks_like_time(text: str) -> bool:
+    """Whether a cell that is no number has digits on both sides of a mark, as times have, however they are written."""
+    return not is_number(text) and re.search(r"\d[-/.:]\d", text) is not None
 
 
 def _time_column(table: Table) -> str | None:

@@ -54,9 +54,12 @@ def x_ticks(index: pd.Index) -> list[dict[str, Any]]:
 def y_ticks(low: float, high: float) -> list[dict[str, Any]]:
     ticks = MaxNLocator(5).tick_values(low, high)
     places = [tick for tick in ticks if low <= tick <= high]
-    # six digits, or as many as tell one tick from the next
-    digits = 1 + math.ceil(math.log10(max(abs(low), abs(high)) / (ticks[1] - ticks[0])))
-    return [{"at": percent(tick, low, high), "text": f"{tick:,.{min(max(6, digits), 15)}g}"} for tick in places]
+    step, most = float(ticks[1] - ticks[0]), max(abs(low), abs(high))
+    if 1e-3 <= most < 1e12:
+        form = f",.{max(0, -math.floor(math.log10(step) + 1e-9))}f"
+    else:
+        form = f".{min(15, 1 + math.ceil(math.log10(most / step)))}g"
+    return [{"at": percent(tick, low, high), "text": format(tick, form)} for tick in places]
 
 
 def percent(value: float, low: float, high: float) -> float:

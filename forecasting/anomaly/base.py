@@ -55,7 +55,10 @@ def spread(window_scores: np.ndarray, width: int, stride: int, length: int) -> n
 
 def one_column(X: Any) -> np.ndarray:
     """The one column of X as floats, (n,). Raises InputError for several columns and for what is no number."""
-    values = np.asarray(X, dtype=float)
+    try:
+        values = np.asarray(X, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the series is not all numbers ({error}); leave out what is none") from None
     if values.ndim == 2 and values.shape[1] != 1:
         names = f" ({', '.join(map(str, X.columns))})" if hasattr(X, "columns") else ""
         raise InputError(f"the series has {values.shape[1]} columns{names}; this detector takes one, choose it first")
@@ -105,6 +108,7 @@ class ScoreDetector(BaseDetector):
     _partial: ClassVar[bool] = False  # whether windows may reach over the ends of a series, however short
     _least_threshold: ClassVar[float] = -np.inf  # where scores have a unit in which less is no event
     _refit: ClassVar[bool] = False  # whether to learn from all of the training part once the threshold stands
+    _apart: ClassVar[float] = 0.25  # windows: flags closer than that are looked at together
     _streams: ClassVar[bool] = True  # whether a sample has a score that does not depend on what comes later
 
     period: int | None
@@ -114,6 +118,7 @@ class ScoreDetector(BaseDetector):
     def _fit(self, X: Any, y: Any = None) -> "ScoreDetector":
         values = one_column(X)
         self.check(len(values))
+        self.__dict__.pop("stream_", None)  # of another fit
         if values.max() - values.min() <= 1e-12 * float(np.abs(values).max()):
             raise InputError(
                 f"the training part is flat (every value is {values[0]:.6g}); there is nothing to learn from it"
@@ -261,12 +266,13 @@ class ScoreDetector(BaseDetector):
         """Flagged samples as intervals [start, end) with their peak score, highest first.
 
         scores: (n,) as from transform_scores; first: positions before it are not looked at (the training part).
-        Flags closer than a quarter of a window are one anomaly. Of each, the part is reported in which its cause seems
+        Flags closer than `_apart` are one anomaly. Of each, the part is reported in which its cause seems
         to lie (`_extents`); a quarter of a window at least.
         """
         gap = self.factor_ * self.window_ // 4
+        scores = np.where(np.arange(len(scores)) >= first, scores, -np.inf)
         rows = []
-        for start, end in runs((scores > self.threshold_) & (np.arange(len(scores)) >= first), gap):
+        for start, end in runs(scores > self.threshold_, int(self._apart * self.factor_ * self.window_)):
             for low, high, peak in self._extents(scores, start, end, gap):
                 short = max(0, gap - (high - low))  # a score tells no finer than that where its cause lies
                 low, high = max(first, low - short // 2), min(len(scores), high + (short + 1) // 2)

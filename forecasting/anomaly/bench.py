@@ -72,8 +72,10 @@ def detect(case: Case, run: Run, detector: ScoreDetector, train_end: float | Non
     scores = detector.transform_scores(values)["scores"].to_numpy()
     table = detector.intervals(scores, first=cut)
     index = case.series.index
-    table.insert(2, "from", [index[start] for start in table["start"]])
-    table.insert(3, "to", [index[end - 1] for end in table["end"]])
+    # as text: of times that are all midnights pandas would write the dates alone
+    moments = index.map(str) if isinstance(index, pd.DatetimeIndex) else index
+    table.insert(2, "from", [moments[start] for start in table["start"]])
+    table.insert(3, "to", [moments[end - 1] for end in table["end"]])
     metrics = {
         "anomaly/intervals": len(table),
         "anomaly/threshold": detector.threshold_,

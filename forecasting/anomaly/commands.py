@@ -65,7 +65,8 @@ class _Anomaly(Command):
         self._detector().check(bench.split(case, self.train_end))
         choose(self.device)
         if interval:
-            counterfactual.check(len(case.series), *interval, 1, self.period or 1)
+            known = case.series.to_numpy(float)[: bench.split(case, self.train_end)]
+            counterfactual.check(len(case.series), *interval, 1, self._detector()._period_of(known))
         name = self.name or slug(f"{command}-{Path(case.name).name}")
         return case, Run.open(self.runs, name, settings_of(self), metrics=METRICS)
 
@@ -133,7 +134,7 @@ class Explain(_Anomaly):
     """Show what would have been normal: redraw an anomaly many times, given its surroundings."""
 
     start: int | None = None
-    """First position of the interval to explain; default: the strongest anomaly."""
+    """First position of the interval to explain; default: the strongest anomalies, --top of them."""
     end: int | None = None
     """The position after its last."""
     samples: int = 20
@@ -158,11 +159,12 @@ class Explain(_Anomaly):
             strongest = explained[0].result
             run.finish(found.metrics, interval=[strongest.start, strongest.end])
         rows = [[number, each.sentence] for number, each in enumerate(explained, start=1)]
-        nothing = "" if len(found.table) or interval else "nothing above the threshold; the strangest window"
-        self.show(f"{case.name}: {nothing or 'what is strange'}", ["", "what"], rows)
+        about = "what is strange" if len(found.table) else "nothing above the threshold; the strangest window"
+        self.show(f"{case.name}: {'as asked for' if interval else about}", ["", "what"], rows)
         measures = ("validity", "accepted", "proximity", "diversity", "score_before", "score_after")
         rows = [[measure.replace("_", " "), found.metrics[f"anomaly/{measure}"]] for measure in measures]
-        title = f"The strongest, samples {strongest.start} to {strongest.end}: {self.samples} counterfactuals"
+        which = "" if interval else "The strongest, "
+        title = f"{which}samples {strongest.start} to {strongest.end}: {self.samples} counterfactuals".capitalize()
         self.show(title, ["measure", "value"], rows)
         if len(table := explained[0].recovery):
             self.show("Recovery of the true normal", ["method", "RMSE"], table.to_numpy().tolist())

@@ -67,9 +67,7 @@ def explain(
     """
     from forecasting.anomaly.masked import sample
 
-    if not isinstance(detector, MaskedDetector):
-        raise InputError(f"{type(detector).__name__} is no model to draw from; take a MaskedDetector")
-    detector.check_is_fitted()
+    check_kind(detector)
     values = one_column(series)
     start, end = interval
     check(len(values), start, end, k, detector.period_)
@@ -103,6 +101,13 @@ def jumps(values: np.ndarray, paths: np.ndarray, start: int) -> np.ndarray:
     before = np.abs(paths[:, 0] - values[start - 1]) if start > 0 else np.zeros(len(paths))
     after = np.abs(values[end] - paths[:, -1]) if end < len(values) else np.zeros(len(paths))
     return np.maximum(before, after)
+
+
+def check_kind(detector: object) -> None:
+    """Raises InputError for a detector that is no generative one, NotFittedError for one that is not fitted."""
+    if not isinstance(detector, MaskedDetector):
+        raise InputError(f"{type(detector).__name__} is no model to draw from; take a MaskedDetector")
+    detector.check_is_fitted()
 
 
 def check(length: int, start: int, end: int, k: int, period: int) -> None:

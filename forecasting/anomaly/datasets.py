@@ -55,7 +55,7 @@ def load(
     if a_name and name_or_path not in datasets.SERIES:
         raise unknown("series", name_or_path, [*NAMED, *datasets.SERIES], "(a path to a CSV file works too)")
     series = None
-    if time is None and datasets.is_file(name_or_path):
+    if time is None and time_format is None and timezone is None and datasets.is_file(name_or_path):
         series = csvfile.read_steps(name_or_path, target, fill)
     if series is None:
         series = datasets.load(name_or_path, target, time, fill, time_format=time_format, timezone=timezone)

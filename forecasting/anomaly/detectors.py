@@ -16,7 +16,6 @@ __all__ = ["MaskedDetector", "blocks", "runs", "tail_quantile"]
 
 
 WIDEST = 4  # windows: what is flagged without end is not one anomaly
-ECHO = 2  # windows around an anomaly in which a lower score is put down to it
 LEAST = 0.05  # nats: a spread of the normal surprise is taken to be this much wider than it is
 
 
@@ -79,6 +78,7 @@ class MaskedDetector(ScoreDetector):
 
     _tags = {"capability:random_state": True, "property:randomness": "derandomized"}  # noqa: RUF012 - sktime's convention
     _partial = True
+    _apart = 1.0  # its `_extents` tells anomalies from echoes
     _least_threshold = 3.0
 
     unit = "score\n(normal spreads)"
@@ -271,21 +271,30 @@ class MaskedDetector(ScoreDetector):
     def _extents(self, scores: np.ndarray, start: int, end: int, gap: int) -> list[tuple[int, int, float]]:
         """Around a peak, out to where the score is half-way down to what is usual: an average over what lies around,
         as a score is, is half as high where its cause ends. Hills as high as that which are less than a window apart
-        are one anomaly. Lower ones are echoes, as what is strange makes its surroundings so, unless they lie far off.
+        are one anomaly. Lower ones nearer than that are echoes, as what is strange makes its surroundings so.
         """
-        window, far = self.window_ * self.factor_, ECHO * self.window_ * self.factor_
-        usual, found = float(np.median(self.normal_scores_)), []
-        parts = [(start, end, 0, len(scores))]  # what to look at, and how far its hills may reach
+        window = self.window_ * self.factor_
+        usual = float(np.median(self.normal_scores_))
+        found: list[tuple[int, int, float]] = []
+        parts = [(start, end)]
         while parts:
-            low, high, left, right = parts.pop()
+            low, high = parts.pop()
             top = low + int(scores[low:high].argmax())
-            hills = runs(scores[left:right] > (usual + scores[top]) / 2, window)
-            begin, last = next((left + a, left + b) for a, b in hills if left + a <= top < left + b)
-            if scores[begin:last].max() == scores[top]:  # or it is on the shoulder of a higher one
+            if scores[top] <= self.threshold_:
+                continue
+            above = scores > (usual + scores[top]) / 2
+            hill, joined = (next((a, b) for a, b in runs(above, apart) if a <= top < b) for apart in (gap, window))
+            begin, last = joined if scores[slice(*joined)].max() == scores[top] else hill
+            on_its_own = scores[begin:last].max() == scores[top]  # and not on the shoulder of a higher one
+            if on_its_own and all(max(a - top, top - b + 1) >= window for a, b, _ in found):
                 wide = last - begin > WIDEST * window
                 found.append((*(self._extent(scores, low, high, gap) if wide else (begin, last)), float(scores[top])))
-            parts += [(low, begin - far, left, begin - far)] if low < begin - far else []
-            parts += [(last + far, high, last + far, right)] if last + far < high else []
+            if low < begin:  # what is left on either side begins where the score is lowest near by
+                cut = max(low, begin - window)
+                parts.append((low, cut + int(scores[cut:begin].argmin())))
+            if last < high:
+                parts.append((last + int(scores[last : min(high, last + window)].argmin()), high))
+            parts = [part for part in parts if part[0] < part[1]]
         return found
 
     def _memory(self) -> int:

@@ -28,6 +28,12 @@ def rarity(scores: np.ndarray, normal: np.ndarray) -> np.ndarray:
     return -np.log(np.where(scores > start, tail, share.clip(min=1 - _TAIL)))
 
 
+def threshold(quantile: float) -> float:
+    """The rarity at which a member alone would draw its line, which has an exponential tail (`base.tail_quantile`)."""
+    beyond = (1 - quantile) / (1 - _TAIL)
+    return np.log((1 - np.log(beyond)) / (1 - _TAIL)) if beyond < 1 else -np.log(1 - quantile)
+
+
 def gate(
     scores: Sequence[np.ndarray], normal: Sequence[np.ndarray], period: int, voters: int, first: int
 ) -> np.ndarray:
@@ -51,7 +57,7 @@ class EnsembleDetector(ScoreDetector):
     Averaging everything always is worse: a weak member then spoils what a strong one saw.
 
     Every member's score enters as -log probability under its own scores of the held-out end of the training part
-    (`rarity`), so that the threshold is -log(1 - quantile), whatever the members. Where the series to judge begins
+    (`rarity`), so that the threshold is the same whatever the members (`threshold`). Where the series to judge begins
     with the training part, the contrast is that of what comes after it.
 
     Parameters
@@ -130,7 +136,7 @@ class EnsembleDetector(ScoreDetector):
         self.members_ = self._members()
         for member in self.members_:
             member.fit(values)
-        self.threshold_ = float(-np.log(1 - self.quantile))
+        self.threshold_ = float(threshold(self.quantile))
         return self
 
     def _scores(self, X: Any) -> np.ndarray:

@@ -30,9 +30,9 @@ BAND = (0.1, 0.9)  # quantiles of the draws that the fan is shaded between
 SHOWN = 40  # draws at most
 
 
-def write(folder: Path, case: Case, detection: Detection, explained: Sequence["Explained"]) -> None:
-    """Write both files into `folder`."""
-    told = content(case, detection, explained)
+def write(folder: Path, case: Case, detection: Detection, explained: Sequence["Explained"], asked: bool) -> None:
+    """Write both files into `folder`. asked: whether the interval was given, not found."""
+    told = content(case, detection, explained, asked)
     _put(folder / "explanation.json", json.dumps(strict(told), indent=1) + "\n")
     loader = Environment(loader=PackageLoader("forecasting.anomaly", "."), autoescape=True, trim_blocks=True)
     charts = [_fan(case, detection, each) for each in explained]
@@ -40,7 +40,8 @@ def write(folder: Path, case: Case, detection: Detection, explained: Sequence["E
     columns = ("rank", "from", "to", "score_before", "percent", "sentence")
     table = "\n".join("\t".join(str(each.get(name) or "") for name in columns) for each in told["anomalies"])
     text = loader.get_template("explanation.html").render(
-        told | {"anomalies": shown}, title=_title(told), data=_data(case, detection, explained),
+        told | {"anomalies": shown}, title=_title(told), left=_left(case, charts),
+        data=_data(case, detection, explained),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), number=svg.number,
         tsv=base64.b64encode(("\t".join(columns) + "\n" + table).encode()).decode(),
     )  # fmt: skip
@@ -52,8 +53,8 @@ def _put(path: Path, text: str) -> None:
     os.replace(path.with_suffix(".tmp"), path)
 
 
-def content(case: Case, detection: Detection, explained: Sequence["Explained"]) -> dict[str, Any]:
-    """All that the page says, for JSON."""
+def content(case: Case, detection: Detection, explained: Sequence["Explained"], asked: bool) -> dict[str, Any]:
+    """All that the page says, for JSON. asked: whether the interval was given, not found."""
     index, detector = case.series.index, detection.detector
     anomalies = []
     for rank, each in enumerate(explained, start=1):
@@ -72,17 +73,26 @@ def content(case: Case, detection: Detection, explained: Sequence["Explained"]) 
     return {
         "series": case.name, "unit": str(case.series.name or "value"), "samples": len(case.series),
         "train_end": detection.train_end, "period": detector.period_, "threshold": detector.threshold_,
-        "found": len(detection.table), "band": list(BAND), "anomalies": anomalies,
+        "found": len(detection.table), "asked": asked, "band": list(BAND), "anomalies": anomalies,
     }  # fmt: skip
+
+
+def _left(case: Case, charts: Sequence[dict[str, Any]]) -> float:
+    """Room for the longest tick beside the charts; rem, of which a digit takes half."""
+    values = case.series.to_numpy(float)
+    ticks = [*svg.y_ticks(values.min(), values.max()), *(tick for chart in charts for tick in chart["y_ticks"])]
+    return max(3.6, 1.2 + 0.5 * max((len(tick["text"]) for tick in ticks), default=0))
 
 
 def _title(told: dict[str, Any]) -> str:
     count = told["found"]
+    if told["asked"]:
+        start, end = told["anomalies"][0]["start"], told["anomalies"][0]["end"]
+        return f"{told['series']}: samples {start:,} to {end:,}, as asked for"
     if not count:
         return f"{told['series']}: nothing above the threshold; the strangest window"
     shown = len(told["anomalies"])
-    explained = f"the {shown} strongest" if shown > 1 else "the strongest"
-    more = "" if shown == count else f", {explained} explained"
+    more = "" if shown == count else f", {shown} explained"
     return f"{told['series']}: {count} {'anomalies' if count > 1 else 'anomaly'}{more}"
 
 
@@ -144,7 +154,9 @@ def _data(case: Case, detection: Detection, explained: Sequence["Explained"]) ->
         "at": kept.tolist(), "length": len(values), "times": [words.stamp(case.series.index, int(at)) for at in kept],
         "values": svg.short(values[kept]), "threshold": detector.threshold_, "train_end": detection.train_end,
         "scores": [{"width": width, "values": svg.short(scores[kept])} for width, scores in by_width.items()],
-        "found": [[int(start), int(end)] for start, end in detection.intervals],
-        "explained": [[each.result.start, each.result.end] for each in explained],
+        "marked": [[each.result.start, each.result.end] for each in explained] + [
+            [start, end] for start, end in detection.intervals
+            if all(end <= each.result.start or start >= each.result.end for each in explained)
+        ],
     }  # fmt: skip
     return Markup(json.dumps(strict(data), separators=(",", ":")).replace("</", "<\\/"))  # "</" would end the script

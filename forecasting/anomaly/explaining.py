@@ -53,7 +53,13 @@ def explain(
             continue  # a wider one took it in
         result = counterfactual.explain(detection.detector, case.series, each, samples, random_state)
         if interval is None and detection.intervals:
-            result = _settled(detection, result, samples, random_state)
+            free = (
+                max([done.result.end for done in explained if done.result.end <= each[0]], default=detection.train_end),
+                min(
+                    [done.result.start for done in explained if done.result.start >= each[1]], default=len(case.series)
+                ),
+            )
+            result = _settled(detection, result, samples, random_state, free)
         explained.append(_write(case, run, detection, result, len(explained) + 1))
         if len(explained) == top:
             break
@@ -63,15 +69,17 @@ def explain(
         run.table("recovery", pd.concat(tables)[["anomaly", "method", "rmse"]])
     run.scalars(explained[0].metrics, 0)
     detection.metrics.update(explained[0].metrics)
-    explain_page.write(run.path, case, detection, explained)
+    explain_page.write(run.path, case, detection, explained, asked=interval is not None)
     return explained
 
 
-def _settled(detection: Detection, result: Explanation, samples: int, random_state: int) -> Explanation:
+def _settled(
+    detection: Detection, result: Explanation, samples: int, random_state: int, free: tuple[int, int]
+) -> Explanation:
     """`result` as it is if a draw of it is normal; else of an interval that takes in what is still strange beside it.
 
     With the median in place of the interval, flagged samples next to it are what it left out. It grows by a window to
-    either side at most, and by a quarter at least, up to `WIDER` times.
+    either side at most, and by a quarter at least, up to `WIDER` times, but not out of `free`.
     """
     detector, values = detection.detector, result.values
     window = detector.window_ * detector.factor_
@@ -79,7 +87,7 @@ def _settled(detection: Detection, result: Explanation, samples: int, random_sta
         if (result.peaks <= result.threshold).any():
             break
         start, end = result.start, result.end
-        low, high = max(detection.train_end, start - window), min(len(values), end + window)
+        low, high = max(free[0], start - window), min(free[1], end + window)
         redrawn = np.concatenate([values[:start], result.median, values[end:]])
         scores = detector._score_steps(detector._steps(redrawn), low // detector.factor_, -(-high // detector.factor_))
         first = low // detector.factor_ * detector.factor_

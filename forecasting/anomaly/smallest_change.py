@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecasting.anomaly.base import one_column
-from forecasting.anomaly.counterfactual import check
+from forecasting.anomaly.counterfactual import check, check_kind
 from lab.device import threads
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def smallest_change(
     spread over its samples by straight lines, down to none at the edges, so that nothing jumps. Raises InputError as
     `counterfactual.explain` does.
     """
-    detector.check_is_fitted()
+    check_kind(detector)
     values, (start, end) = one_column(values), interval
     check(len(values), start, end, 1, detector.period_)
     factor = detector.factor_

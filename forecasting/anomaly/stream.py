@@ -1,8 +1,8 @@
 """Scores for a series that is still being written: each sample as it comes, with a fitted detector, without refit.
 
 The score of a sample is the detector's, of the window that ends with it, given what came before: what comes later is
-not known yet. Such scores are higher than those with hindsight, so the threshold is taken anew, by the same quantile,
-from samples of the training part that were held out.
+not known yet. Such scores are on a scale of their own (the masked detector's are plain nats, without its likes), so the
+threshold is taken anew, by the same quantile, from samples of the training part that were held out.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from forecasting.anomaly.base import HELD_OUT, ScoreDetector, tail_quantile
+from forecasting.anomaly.base import HELD_OUT, ScoreDetector, one_column, tail_quantile
 from lab import checkpoint
 from lab.errors import InputError
 
@@ -47,10 +47,7 @@ class Stream:
 
     def update(self, values: Any) -> np.ndarray:
         """A score for each of the samples (m,), oldest first; (m,). Raises InputError for what is not finite."""
-        values = np.atleast_1d(np.asarray(values, dtype=float))
-        if not np.isfinite(values).all():
-            at = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise InputError(f"the new samples have a missing or infinite value at position {at}; fill it first")
+        values = one_column(values)
         return np.array([self._next(float(value)) for value in values])
 
     def _next(self, value: float) -> float:

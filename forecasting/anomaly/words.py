@@ -130,6 +130,13 @@ def stamp(index: pd.Index, at: int) -> str:
     return f"{index[at]:.6g}" if isinstance(index[at], float) else str(index[at])
 
 
+def _day(index: pd.Index, at: int) -> str:
+    """The day of sample `at`; of months, quarters and years just that."""
+    if isinstance(index, pd.PeriodIndex) and not index.freqstr.startswith("D"):
+        return f"{index[at].to_timestamp():%B %Y}" if index.freqstr.startswith("M") else str(index[at])
+    return f"{index[at]:%-d %B %Y}" if isinstance(index, pd.DatetimeIndex) else f"{index[at].to_timestamp():%-d %B %Y}"
+
+
 def _clock(stamps: pd.DatetimeIndex, at: int) -> str:
     """The time of day, as fine as the steps of the index need it."""
     step = stamps[1] - stamps[0] if len(stamps) > 1 else pd.Timedelta("1h")
@@ -145,7 +152,7 @@ def _moment(index: pd.Index, at: int, start: int | None = None, width: int = 1) 
     if stamps is None:
         return stamp(index, at)
     if _coarse(stamps):
-        return f"{stamps[at]:%-d %B %Y}"
+        return _day(index, at)
     several = start is not None and stamps[start].date() != stamps[start + width - 1].date()
     return f"{_clock(stamps, at)} on {stamps[at]:%-d %B}" if several else _clock(stamps, at)
 
@@ -156,10 +163,15 @@ def span(index: pd.Index, start: int, end: int) -> str:
     if stamps is None:
         unit = f" {index.name}" if index.name else ""
         prefix = "" if index.name else "samples "
+        if end - start == 1:
+            return f"At {prefix.replace('samples', 'sample')}{_moment(index, start)}{unit}"
         return f"Between {prefix}{_moment(index, start)} and {_moment(index, end - 1)}{unit}"
     first, last = stamps[start], stamps[end - 1]
     if _coarse(stamps):
-        return f"From {first:%-d %B %Y} to {last:%-d %B %Y}" if end - start > 1 else f"On {first:%-d %B %Y}"
+        one = "In" if isinstance(index, pd.PeriodIndex) and not index.freqstr.startswith("D") else "On"
+        return (
+            f"From {_day(index, start)} to {_day(index, end - 1)}" if end - start > 1 else f"{one} {_day(index, start)}"
+        )
     if first.date() == last.date():
         if end - start == 1:
             return f"At {_clock(stamps, start)} on {first:%-d %B %Y}"

@@ -95,6 +95,8 @@ def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
     draws = table[["draw_0", "draw_1", "draw_2"]].to_numpy()
     assert np.allclose(np.median(draws, 1), table["median"])
     assert (tmp_path / "explain-views" / "figures" / "anomaly-counterfactual.png").exists()
+    page = (tmp_path / "explain-views" / "explanation.html").read_text()
+    assert "samples 478 to 502, as asked for</h1>" in page and '"marked":[[478,502]' in page
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,7 @@ def test_explain_redraws_the_given_interval_only(lab, csv, tmp_path, capsys):
         (["explain", "mitdb", "--start", "5"], "--start and --end go together"),
         (["explain", "mitdb", "--start", "7000", "--end", "8000"], "not inside the series of 7500 samples"),
         (["explain", "mitdb", "--start", "0", "--end", "7500"], "less than one period"),
+        (["explain", "mitdb", "--start", "0", "--end", "7400"], "leaves 100 samples around it, less than one period"),
         (["explain", "mitdb", "--samples", "0"], "--samples is 0"),
         (["explain", "mitdb", "--samples", "1000000000"], "--samples is 1000000000"),
         (["detect", "mitdb", "--detector", "joint"], "did you mean join"),
@@ -190,3 +193,14 @@ def test_where_nothing_is_found_it_says_so_and_where_no_period_shows(lab, tmp_pa
     told = capsys.readouterr()
     assert "nothing above the threshold; the strangest window" in told.out
     assert "no period of up to 1,000 samples shows" in told.err
+
+
+def test_what_may_be_times_is_not_passed_over(lab, csv, tmp_path, capsys):
+    table = pd.read_csv(csv).rename(columns={"time": "when"})[["views", "when"]]
+    table.to_csv(tmp_path / "last.csv", index=False)
+    words = ["detect", str(tmp_path / "last.csv"), "--epochs", "1", "--runs", str(tmp_path)]
+    assert lab(words) == 2
+    assert "names no column of times; say which with --time: views, when" in capsys.readouterr().err
+    table[["views"]].to_csv(tmp_path / "last.csv", index=False)
+    assert lab([*words, "--timezone", "Europe/Berlin"]) == 2
+    assert "names no column of times" in capsys.readouterr().err

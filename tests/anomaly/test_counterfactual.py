@@ -239,10 +239,12 @@ def test_an_interval_that_is_too_short_takes_in_what_is_strange_beside_it(detect
     detection = Detection(detector, scores, table, 600, {})
     short = counterfactual.explain(detector, series, (800, 806), k=5)
     assert (short.peaks > short.threshold).all()
-    whole = explaining._settled(detection, short, 5, 0)
+    whole = explaining._settled(detection, short, 5, 0, (600, 1000))
     assert whole.start <= 800 and 818 <= whole.end <= 840
     assert (whole.peaks <= whole.threshold).any()
-    assert explaining._settled(detection, whole, 5, 0) is whole
+    assert explaining._settled(detection, whole, 5, 0, (600, 1000)) is whole
+    held = explaining._settled(detection, short, 5, 0, (600, 810))
+    assert held.end == 810  # another's begins there
     rows = {"start": [800, 812, 900], "end": [806, 818, 905], "peak": [9.0, 8.0, 7.0]}
     detection = Detection(detector, scores, pd.DataFrame(rows), 600, {})
     with Run.open(tmp_path, "explained", {}) as run:

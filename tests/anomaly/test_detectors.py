@@ -129,10 +129,15 @@ def test_an_interval_of_the_masked_one_reaches_half_way_down_to_what_is_usual(de
     scores[300:310] = 0.9 * peak
     assert detector.intervals(scores)[["start", "end"]].to_numpy()[:2].tolist() == [[92, 118], [300, 310]]
     scores[118:310], scores[125:130] = 1.1 * detector.threshold_, 0.9 * peak  # near and as high: the same anomaly
-    assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[92, 130], [170, 310]]
-    scores[125:310] = usual  # and what is flagged without end is not all put down to it
+    assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[92, 130]]
+    scores[125:310] = 1.05 * detector.threshold_
     scores[125:130] = 0.6 * usual + 0.4 * peak  # near and lower: an echo
     assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[92, 118]]
+    scores[130:310] = usual
+    scores[150:154] = scores[125]  # as low, and 32 steps off: one of its own, whole though it begins near an echo
+    assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[92, 118], [150, 155]]
+    inside = detector.intervals(scores, first=105)  # judged from the middle of the hill on
+    assert inside[["start", "end"]].to_numpy().tolist() == [[105, 118], [150, 155]]
     scores[92:400] = 0.95 * detector.threshold_  # high nearly without end: then the upper half of the peak
     scores[100:110] = detector.threshold_ + PEAK
     assert detector.intervals(scores)[["start", "end"]].to_numpy().tolist() == [[102, 107]]

@@ -171,3 +171,15 @@ def test_a_round_that_was_slow_shows_in_the_summary():
 def test_speed_of_what_makes_no_sense_is_refused_in_a_line(words, says, tmp_path, capsys):
     assert cli.main(["speed", "stream", *words, "--runs", str(tmp_path)]) == 2
     assert says in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
+def test_a_new_fit_begins_a_new_stream(series):
+    fitted = JoinDetector(contamination=0).fit(series[:300])
+    fitted.update(series[300:400])
+    fitted.fit(series[:600]).update(series[600:640])
+    fresh = JoinDetector(contamination=0).fit(series[:600]).update(series[600:640])
+    assert np.array_equal(fitted.latest_scores_, fresh.latest_scores_)
+    with pytest.raises(InputError, match="2 columns"):
+        fitted.update(np.ones((5, 2)))
+    with pytest.raises(InputError, match="not all numbers"):
+        Stream(fitted).update(["a"])

@@ -92,3 +92,11 @@ def test_moments_are_as_fine_as_the_steps_and_name_the_day_where_there_are_sever
     assert said(lambda part: 2 * part, 44, 52, new_year).startswith(
         "Between 20:00 on 31 December 2023 and 03:00 on 1 J"
     )
+
+
+def test_months_are_told_as_months_and_one_sample_as_one():
+    months = pd.period_range("2016-01", periods=96, freq="M")
+    assert said(lambda part: 2 * part, 40, 44, months).startswith("From May 2019 to August 2019: ")
+    assert said(lambda part: 2 * part, 40, 41, months).startswith("In May 2019: ")
+    assert said(lambda part: 2 * part, 40, 41, pd.RangeIndex(96)).startswith("At sample 40: ")
+    assert said(lambda part: 2 * part, 40, 41).startswith("At 16:00 on 2 May 2024: ")
