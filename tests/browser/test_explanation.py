@@ -82,5 +82,5 @@ def test_it_zooms_by_button_and_by_key(folder, tmp_path):
     first = json.loads((folder / "explanation.json").read_text())["anomalies"][0]
     left, right = near.split(" to ")
     assert left < first["from"] and first["to"] < right and near != ends
-    assert wider.split(" to ")[0] < left and right < wider.split(" to ")[1]
+    assert wider.split(" to ")[0] < left and right <= wider.split(" to ")[1]  # the series may end there
     assert int(marks) == json.loads((folder / "explanation.json").read_text())["found"]
