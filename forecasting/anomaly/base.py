@@ -240,7 +240,7 @@ class ScoreDetector(BaseDetector):
         self.check_is_fitted()
         if not hasattr(self, "stream_"):
             self.stream_ = Stream(self)
-        self.latest_scores_ = self.stream_.update(one_column(X))
+        self.latest_scores_ = self.stream_.update(X)
         return self
 
     # --- answers in sktime's form -----------------------------------------------------------------------------------

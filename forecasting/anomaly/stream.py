@@ -46,9 +46,13 @@ class Stream:
         self.threshold_ = tail_quantile(detector._latest(known, ends), detector.quantile)
 
     def update(self, values: Any) -> np.ndarray:
-        """A score for each of the samples (m,), oldest first; (m,). Raises InputError for what is not finite."""
-        values = one_column(values)
-        return np.array([self._next(float(value)) for value in values])
+        """A score for each of the samples (m,), none among them too, oldest first; (m,).
+
+        Raises InputError for several columns and for what is not finite.
+        """
+        if np.size(values) == 0:  # nothing new
+            return np.empty(0)
+        return np.array([self._next(float(value)) for value in one_column(values)])
 
     def _next(self, value: float) -> float:
         detector = self.detector

@@ -179,6 +179,7 @@ def test_a_new_fit_begins_a_new_stream(series):
     fitted.fit(series[:600]).update(series[600:640])
     fresh = JoinDetector(contamination=0).fit(series[:600]).update(series[600:640])
     assert np.array_equal(fitted.latest_scores_, fresh.latest_scores_)
+    assert fitted.update(np.empty(0)).latest_scores_.shape == (0,)  # nothing new is no mistake
     with pytest.raises(InputError, match="2 columns"):
         fitted.update(np.ones((5, 2)))
     with pytest.raises(InputError, match="not all numbers"):
