@@ -7,10 +7,12 @@ in the same order from the same memory, so the weights are those of a single thr
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Generic, NamedTuple, TypeVar
 
 import torch
+
+from agents.helper import Helper
 
 Ready = TypeVar("Ready")
 Seen = TypeVar("Seen")
@@ -24,25 +26,25 @@ class _Drawn(NamedTuple, Generic[Ready]):
 class Ahead(Generic[Ready, Seen]):
     """What a vector step of Algorithm 1 does beside Q's gradient steps: `begin` it, `take` minibatches, `finish`."""
 
-    def __init__(self, sample: Callable[[], Ready], random: Callable[[], torch.Generator], parallel: bool):
-        """sample: draws a minibatch by the generator that `random` returns; parallel: use a second thread, instead of
-        doing each thing only when it is asked for."""
+    def __init__(self, sample: Callable[[], Ready], random: Callable[[], torch.Generator], helper: Helper | None):
+        """sample: draws a minibatch by the generator that `random` returns; helper: the second thread; without one
+        each thing is done only when it is asked for."""
         self.sample, self.random = sample, random
-        self.thread = ThreadPoolExecutor(1, "ahead") if parallel else None
+        self.helper = helper
         self.coming: deque[Future[_Drawn[Ready] | None]] = deque()
 
     def begin(self, due: int, observe: Callable[[], Seen], more: Callable[[Seen], bool]) -> None:
         """Start on `due` minibatches, then on `observe`, then, if there are `more` after what it saw, on the first of
         the next step."""
         self.observe = observe
-        if self.thread is None:
+        if self.helper is None:
             return
         if self.coming and self.coming[0].result() is None:  # there was no more to draw
             self.coming.clear()
         while len(self.coming) < due:
-            self.coming.append(self.thread.submit(self._draw))
-        self.seen = seen = self.thread.submit(observe)
-        self.coming.append(self.thread.submit(lambda: self._draw() if more(seen.result()) else None))
+            self.coming.append(self.helper.submit(self._draw))
+        self.seen = seen = self.helper.submit(observe)
+        self.coming.append(self.helper.submit(lambda: self._draw() if more(seen.result()) else None))
 
     def _draw(self) -> _Drawn[Ready]:
         before = self.random().get_state()
@@ -50,7 +52,7 @@ class Ahead(Generic[Ready, Seen]):
 
     def take(self) -> Ready:
         """The next minibatch."""
-        if self.thread is None:
+        if self.helper is None:
             return self.sample()
         drawn = self.coming.popleft().result()
         assert drawn is not None  # begin() was told of it
@@ -58,16 +60,16 @@ class Ahead(Generic[Ready, Seen]):
 
     def finish(self) -> Seen:
         """What `observe` returned."""
-        if self.thread is None:
+        if self.helper is None:
             return self.observe()
         return self.seen.result()
 
     def alone(self, change: Callable[[], None]) -> None:
         """Change something that the second thread works with, while it does not."""
-        if self.thread is None:
+        if self.helper is None:
             change()
         else:
-            self.thread.submit(change).result()
+            self.helper.submit(change).result()
 
     def drop(self) -> None:
         """Forget the minibatch that was drawn for the next step, as if it had not been drawn."""

@@ -8,7 +8,6 @@ is clipped (Huber), and a time limit, on which Algorithm 1 is silent, bootstraps
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,14 +22,18 @@ from agents.config import DQNConfig
 from agents.distributions import distribution
 from agents.environments import make_envs
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
-from agents.networks import QNetwork, blocks, sample_noise
+from agents.helper import Helper, breathe
+from agents.networks import QNetwork, sample_noise
 from agents.prioritised import PrioritisedReplay
 from agents.replay import Batch, Replay
 from agents.targets import greedy, munchausen_bonus, soft_value
+from agents.trunk import QuickAdam, RowsAdam, Trunk, blocks, tiles
 from envs import is_atari
 from lab import device
 from lab.console import messages
 from lab.errors import InputError
+
+ADAM_EPSILON = 1.5e-4  # Hessel et al. (2018)
 
 
 class Studied(NamedTuple):
@@ -56,12 +59,15 @@ class DQN:
         self.bfloat16 = device.bfloat16(config.precision, where)
         if self.bfloat16 and not config.noisy:  # cast once a copy, not once an update; noise would lose its digits
             self.target.trunk.bfloat16()
+        self.trunk = self.q.trunk if isinstance(self.q.trunk, Trunk) else None  # Atari's
         self.syncs = 0
         self.sync()
         hidden = self.q.trunk[-2].weight  # 95 % of the Nature network's
         others = [weights for weights in self.q.parameters() if weights is not hidden]
         self.optimizers = [_optimizer(config, part, where) for part in ([hidden], others)]
-        self.hidden_moved: Future[None] | None = None
+        if self.trunk and isinstance(self.optimizers[0], QuickAdam) and not (config.noisy or config.max_gradient_norm):
+            self.trunk.adam = RowsAdam(hidden, config.learning_rate, ADAM_EPSILON)  # a norm wants whole gradients
+            self.optimizers[0] = self.trunk.adam
         self.random = torch.Generator(where).manual_seed(config.seed)  # of exploration and of noisy layers
 
     def _network(self, shape: tuple[int, ...], actions: int) -> QNetwork:
@@ -72,11 +78,14 @@ class DQN:
 
     def prepare(self, state: torch.Tensor) -> torch.Tensor:
         """States (n, stack, *frame) as the networks want them: uint8 pixels are taken to [0, 1] (and each state's
-        mean taken from them, if the settings say so), others as they are."""
+        mean taken from them, if the settings say so), others as they are. Atari's, which may also come in tiles, are
+        brought into blocks, and but for a mean stay uint8."""
         if state.dtype != torch.uint8:
             return state.float()
-        if state.shape[-2:] == (84, 84):
+        if self.trunk:
             state = blocks(state)
+            if not self.config.centred:
+                return state
         state = state.to(torch.bfloat16 if self.bfloat16 else torch.float32)
         if self.config.centred:
             state -= state.mean(dim=tuple(range(1, state.ndim)), keepdim=True)
@@ -112,6 +121,7 @@ class DQN:
         """All about a minibatch that does not depend on Q."""
         sample_noise(self.target, self.random)
         state, next_state = self.prepare(batch.state), self.prepare(batch.next_state)
+        breathe()
         bonus = None
         if self.config.munchausen:
             values = self.distribution.values(self.output(self.target, state))
@@ -130,25 +140,27 @@ class DQN:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.trunk:
+            self.trunk.finish()
+            self.trunk.changed()
         if self.config.max_gradient_norm:
             nn.utils.clip_grad_norm_(self.q.parameters(), self.config.max_gradient_norm)
         others.step()
-        if self.hidden_moved is None:
+        if not isinstance(hidden, RowsAdam):
             hidden.step()
-        else:
-            self.hidden_moved.result()
         return loss.detach(), errors
 
-    def move_hidden_in(self, thread: Executor) -> None:
-        """Have the hidden layer's weights moved by another thread, as soon as their gradient is there: meanwhile it
-        goes on back through the convolutions. Only where no gradient waits for the norm of all."""
-        optimizer = self.optimizers[0]
-        (weights,) = optimizer.param_groups[0]["params"]
+    def share(self, helper: Helper) -> None:
+        """Have `helper` do some of a gradient step, also after `update` has returned; see `settle`."""
+        assert self.trunk
+        self.trunk.helper = helper
+        if self.trunk.adam:
+            self.trunk.adam.helper = helper
 
-        def move(_: torch.Tensor) -> None:
-            self.hidden_moved = thread.submit(optimizer.step)
-
-        weights.register_post_accumulate_grad_hook(move)
+    def settle(self) -> None:
+        """Have all of Q's weights where the last gradient step moves them."""
+        if self.trunk and self.trunk.adam:
+            self.trunk.adam.finish()
 
     def _losses(
         self, batch: Batch, state: torch.Tensor, next_state: torch.Tensor, following: torch.Tensor,
@@ -188,6 +200,7 @@ class DQN:
 
     def sync(self) -> None:
         """Reset Q^ = Q."""
+        self.settle()
         self.target.load_state_dict(self.q.state_dict())
         self.syncs += 1
 
@@ -213,12 +226,14 @@ class DQN:
 
 def _optimizer(config: DQNConfig, parameters: list[nn.Parameter], where: torch.device) -> torch.optim.Optimizer:
     capturable = where.type == "cuda"  # its steps can be part of a CUDA graph
+    if config.optimizer == "adam" and not capturable:
+        return QuickAdam(parameters, config.learning_rate, ADAM_EPSILON)
     # a CUDA graph sees another step size only in a tensor
     rate: Any = (
         torch.tensor(config.learning_rate, device=where) if capturable and config.anneal else config.learning_rate
     )
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, eps=1.5e-4, fused=True, capturable=capturable)
+        return torch.optim.Adam(parameters, lr=rate, eps=ADAM_EPSILON, fused=True, capturable=True)
     return torch.optim.RMSprop(parameters, lr=rate, alpha=0.95, eps=0.01, centered=True, capturable=capturable)
 
 
@@ -282,16 +297,19 @@ class Training:
         self.envs = make_envs(config, config.num_envs, **_emulator_threads() if beside else {})
         shape = self.envs.single_observation_space.shape
         frame_type = torch.from_numpy(np.empty(0, self.envs.single_observation_space.dtype)).dtype
-        self.replay = _replay(config, shape, frame_type, where, folder)
         self.agent = DQN(shape, int(self.envs.single_action_space.n), config, where)
+        self.tiled = self.agent.trunk is not None and frame_type == torch.uint8  # how the replay keeps its frames
+        kept = tiles(torch.empty(shape)).shape if self.tiled else shape
+        self.replay = _replay(config, tuple(kept), frame_type, where, folder)
         self.spread = spread(config.num_envs, config.epsilon_spread)
         self._explore, self._learn = self.agent.explore, self._update
         if where.type == "cuda":
             generators = (self.agent.random, self.replay.random)
             self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
-        self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, lambda: self.replay.random, beside)
-        if beside and not config.max_gradient_norm:
-            self.agent.move_hidden_in(ThreadPoolExecutor(1, "hidden"))
+        helper = Helper() if beside else None
+        self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, lambda: self.replay.random, helper)
+        if helper:
+            self.agent.share(helper)
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
         self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device
@@ -326,6 +344,7 @@ class Training:
                 if self.updates % config.target_every == 0:  # every C steps reset Q^ = Q
                     self.ahead.alone(self.agent.sync)
             self.state, reward, self.ended = self.ahead.finish()
+            self.agent.settle()
             yield Tick(epsilon, self._count(reward, live))
 
     def _due(self, step: int, done: int) -> int:
@@ -336,7 +355,8 @@ class Training:
         """Wait for what came of the actions, and remember it."""
         next_state, reward, terminated, truncated, info = self.envs.recv()
         learned = np.sign(reward) if self.config.clip_rewards else reward
-        self.replay.add(self.state[:, -1], action, learned, terminated | info["life_lost"], live)
+        newest = torch.from_numpy(self.state[:, -1])
+        self.replay.add(tiles(newest) if self.tiled else newest, action, learned, terminated | info["life_lost"], live)
         return Outcome(next_state, reward, terminated | truncated)
 
     def _more(self, step: int, done: int, outcome: Outcome) -> bool:
@@ -344,7 +364,9 @@ class Training:
         return self._due(step + int((~outcome.ended).sum()), done) > 0
 
     def _study(self) -> Studied:
-        return self.agent.study(self.replay.sample(self.config.batch_size))
+        batch = self.replay.sample(self.config.batch_size)
+        breathe()
+        return self.agent.study(batch)
 
     def _update(self) -> torch.Tensor:
         """Perform a gradient step on a minibatch; returns the loss."""

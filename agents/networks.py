@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from agents.trunk import BlockConv2d, Trunk
+
 Layer = Callable[[int, int], nn.Module]
 
 
@@ -52,47 +54,9 @@ def no_noise(network: nn.Module) -> None:
             layer.noise_out.zero_()
 
 
-BLOCK = 4  # pixels a side: the stride of the first convolution
-
-
-def blocks(state: torch.Tensor) -> torch.Tensor:
-    """States (batch, stack, height, width) in blocks of 4 x 4 pixels, (batch, 16 * stack, height / 4, width / 4).
-
-    Channels last, in the order (frame, row, column within the block). Four bytes that lie side by side stay so and are
-    moved as one.
-    """
-    batch, stack, height, width = state.shape
-    rows, columns = height // BLOCK, width // BLOCK
-    if state.dtype == torch.uint8:
-        words = state.contiguous().view(torch.int32).view(batch, stack, rows, BLOCK, columns)
-        moved = words.permute(0, 2, 4, 1, 3).contiguous().view(torch.uint8)  # (batch, rows, columns, stack, 16)
-    else:
-        moved = state.reshape(batch, stack, rows, BLOCK, columns, BLOCK).permute(0, 2, 4, 1, 3, 5)
-    return moved.reshape(batch, rows, columns, stack * BLOCK**2).permute(0, 3, 1, 2)
-
-
-class BlockConv2d(nn.Conv2d):
-    """A convolution of stride 4 over pixels, computed as one of stride 1 over their `blocks`: the same sums.
-
-    Input (batch, stack, height, width), or the blocks of it. The strided form has a channel a frame, the blocks 16,
-    which is how wide a CPU's matrix instructions want them.
-    """
-
-    def __init__(self, stack: int, filters: int, side: int):
-        """side: of a filter, in pixels."""
-        super().__init__(stack, filters, side, stride=BLOCK)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.shape[1] == self.in_channels:
-            x = blocks(x)
-        weight = self.weight.unflatten(3, (-1, BLOCK)).unflatten(2, (-1, BLOCK))
-        weight = weight.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)  # (filters, 16 * stack, side / 4, side / 4)
-        return functional.conv2d(x, weight, self.bias)
-
-
-def nature_trunk(stack: int, linear: Layer, streams: int) -> nn.Sequential:
+def nature_trunk(stack: int, linear: Layer, streams: int) -> Trunk:
     """Mnih et al. (2015): (batch, stack, 84, 84) in [0, 1] -> (batch, streams * 512)."""
-    return nn.Sequential(
+    return Trunk(
         BlockConv2d(stack, 32, 8), nn.ReLU(),  # (batch, 32, 20, 20)
         nn.Conv2d(32, 64, 4, stride=2), nn.ReLU(),  # (batch, 64, 9, 9)
         nn.Conv2d(64, 64, 3, stride=1), nn.ReLU(),  # (batch, 64, 7, 7)
@@ -101,9 +65,9 @@ def nature_trunk(stack: int, linear: Layer, streams: int) -> nn.Sequential:
     )  # fmt: skip
 
 
-def nips_trunk(stack: int, linear: Layer, streams: int) -> nn.Sequential:
+def nips_trunk(stack: int, linear: Layer, streams: int) -> Trunk:
     """Mnih et al. (2013), a third of the Nature network's work: (batch, stack, 84, 84) -> (batch, streams * 256)."""
-    return nn.Sequential(
+    return Trunk(
         BlockConv2d(stack, 16, 8), nn.ReLU(),  # (batch, 16, 20, 20)
         nn.Conv2d(16, 32, 4, stride=2), nn.ReLU(),  # (batch, 32, 9, 9)
         nn.Flatten(),

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from lab.errors import Notice
+from lab.errors import InputError, Notice
 
 ARRAYS, STATE, MANIFEST, PIECES = "arrays.safetensors", "state.json", "manifest.json", "pieces"
 
@@ -67,8 +67,14 @@ class Pieces:
             yield from self.tensor.split(self.size)
 
     def into(self, target: torch.Tensor) -> None:
-        """Copy all pieces to the beginning of `target`, one at a time."""
+        """Copy all pieces to the beginning of `target`, one at a time. Raises InputError where they do not fit it."""
         for number, piece in enumerate(self):
+            if piece.shape[1:] != target.shape[1:]:
+                there, wanted = (" x ".join(map(str, each.shape[1:])) for each in (piece, target))
+                raise InputError(
+                    f"the checkpoint is an older version's, with {there} instead of {wanted} numbers in a frame; "
+                    "give another --name"
+                )
             target[number * self.size :][: len(piece)] = piece
 
     def write(self, folder: Path) -> None:

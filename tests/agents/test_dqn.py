@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from agents.dqn import DQN, Training
 from agents.evaluate import evaluate, film, summarise
+from agents.helper import Helper
 from agents.replay import Batch
 from agents.train import train
 from lab import checkpoint, record
@@ -158,7 +160,7 @@ def test_centred_states_have_no_mean(small):
     states[1] //= 4  # darker
     prepared = agent.prepare(states.clone())
     assert prepared.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.0, 0.0], abs=1e-4)
-    plain = DQN((4, 84, 84), 3, small("ALE/Pong-v5", precision="float32"), CPU).prepare(states)
+    plain = DQN((4, 84, 84), 3, small("ALE/Pong-v5", precision="float32"), CPU).prepare(states) / 255
     torch.testing.assert_close(prepared - prepared[:, :1, :1, :1], plain - plain[:, :1, :1, :1])
     features = torch.rand(2, 1, 5)
     assert torch.equal(agent.prepare(features), features)  # no pixels
@@ -210,7 +212,7 @@ def alone_or_beside(config, beside, monkeypatch):
     """Trained with or without the second thread, whatever this machine has."""
     monkeypatch.setattr("agents.dqn.device.cores", lambda: torch.get_num_threads() + beside)
     training = Training(config, CPU)
-    assert (training.ahead.thread is not None) == beside
+    assert (training.ahead.helper is not None) == beside
     return training
 
 
@@ -223,8 +225,9 @@ def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
     config = small("ALE/Breakout-v5", **{**ATARI, "target_every": 7, "train_every": 4, **switch})
     left, right = (finished(alone_or_beside(config, beside, monkeypatch)) for beside in (False, True))
     assert left.updates == right.updates > 10
-    assert left.agent.hidden_moved is None
-    assert (right.agent.hidden_moved is None) == bool(config.max_gradient_norm)  # which wants all gradients first
+    for agent in (left.agent, right.agent):
+        assert (agent.trunk.adam is None) == bool(config.max_gradient_norm)  # which wants all gradients first
+    assert left.agent.trunk.helper is None and right.agent.trunk.helper is not None
     assert_equal(left.state_dict(), right.state_dict())
 
 
@@ -251,13 +254,28 @@ def test_what_fails_in_the_second_thread_is_raised(small, monkeypatch):
         finished(training)
 
 
+def test_what_a_busy_helper_has_not_done_is_done_by_the_one_who_copies_the_weights(small):
+    config = small("ALE/Breakout-v5", **ATARI)
+    helped, alone = (DQN((4, 84, 84), 4, config, CPU) for _ in range(2))
+    helper, free = Helper(), threading.Event()
+    helper.submit(free.wait, 10)
+    helped.share(helper)
+    states, ones = torch.randint(0, 256, (2, 8, 4, 84, 84), dtype=torch.uint8), torch.ones(8)
+    batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones, ones, ones.long())
+    for agent in (helped, alone):
+        agent.update(agent.study(batch))
+        agent.sync()
+    free.set()
+    assert torch.equal(weights(helped.target), weights(alone.target))
+
+
 def test_what_fails_in_moving_the_hidden_layer_is_raised(small, monkeypatch):
     training = alone_or_beside(small("ALE/Breakout-v5", **ATARI), True, monkeypatch)
 
-    def broken():
+    def broken(*_):
         raise RuntimeError("no step")
 
-    monkeypatch.setattr(training.agent.optimizers[0], "step", broken)
+    monkeypatch.setattr("agents.trunk._move", broken)
     with pytest.raises(RuntimeError, match="no step"):
         finished(training)
 

@@ -4,10 +4,9 @@ from math import log, pi, sqrt
 import pytest
 import torch
 from scipy.stats import binom
-from torch import nn
 
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
-from agents.networks import BlockConv2d, NoisyLinear, QNetwork, blocks, no_noise, sample_noise
+from agents.networks import NoisyLinear, QNetwork, no_noise, sample_noise
 from agents.targets import (
     categorical_projection,
     greedy,
@@ -152,30 +151,3 @@ def test_epsilons_spread_as_in_ape_x():
 
 def test_epsilon_falls_linearly_and_stays():
     assert [linear_epsilon(step, 1.0, 0.1, 100) for step in (0, 50, 100, 1000)] == pytest.approx([1, 0.55, 0.1, 0.1])
-
-
-@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
-def test_a_convolution_over_blocks_is_the_strided_one(kind):
-    """Against torch's own: value and gradient, from states and from their blocks."""
-    layer = BlockConv2d(4, 5, 8)
-    plain = nn.Conv2d(4, 5, 8, stride=4)
-    plain.load_state_dict(layer.state_dict())
-    states = torch.randint(0, 256, (3, 4, 84, 84)).to(kind)
-    expected = plain(states.float())
-    for given in (blocks(states).float(), states.float()):
-        layer.zero_grad()
-        found = layer(given)
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-2)
-        found.sum().backward()
-        plain.zero_grad()
-        plain(states.float()).sum().backward()
-        torch.testing.assert_close(layer.weight.grad, plain.weight.grad, rtol=1e-4, atol=1.0)
-
-
-def test_blocks_hold_the_pixels_of_four_by_four():
-    state = torch.arange(2 * 3 * 8 * 12).remainder(256).to(torch.uint8).view(2, 3, 8, 12)
-    for given in (state, state.float()):
-        found = blocks(given)
-        assert found.shape == (2, 48, 2, 3)
-        assert (found[1, 16 + 4 * 2 + 3, 1, 2] == state[1, 1, 4 + 2, 8 + 3]).all()
-        assert found.is_contiguous(memory_format=torch.channels_last)
