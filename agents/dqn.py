@@ -65,8 +65,8 @@ class DQN:
         hidden = self.q.trunk[-2].weight  # 95 % of the Nature network's
         others = [weights for weights in self.q.parameters() if weights is not hidden]
         self.optimizers = [_optimizer(config, part, where) for part in ([hidden], others)]
-        if self.trunk and isinstance(self.optimizers[0], QuickAdam) and not (config.noisy or config.max_gradient_norm):
-            self.trunk.adam = RowsAdam(hidden, config.learning_rate, ADAM_EPSILON)  # a norm wants whole gradients
+        if self.trunk and isinstance(self.optimizers[0], QuickAdam) and not config.noisy:
+            self.trunk.adam = RowsAdam(hidden, config.learning_rate, ADAM_EPSILON)
             self.optimizers[0] = self.trunk.adam
         self.random = torch.Generator(where).manual_seed(config.seed)  # of exploration and of noisy layers
 
@@ -144,11 +144,20 @@ class DQN:
             self.trunk.finish()
             self.trunk.changed()
         if self.config.max_gradient_norm:
-            nn.utils.clip_grad_norm_(self.q.parameters(), self.config.max_gradient_norm)
+            self._clip(self.config.max_gradient_norm)
+        hidden.step()
         others.step()
-        if not isinstance(hidden, RowsAdam):
-            hidden.step()
         return loss.detach(), errors
+
+    def _clip(self, most: float) -> None:
+        """Scale all gradients down to that norm over them all, as torch's clip_grad_norm_."""
+        gradients = [weight.grad for weight in self.q.parameters() if weight.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        by_rows = self.trunk and self.trunk.adam
+        if by_rows:
+            norm = torch.hypot(norm, by_rows.norm())
+            by_rows.scale((most / (norm + 1e-6)).clamp(max=1.0))
+        nn.utils.clip_grads_with_norm_(self.q.parameters(), most, norm)
 
     def share(self, helper: Helper) -> None:
         """Have `helper` do some of a gradient step, also after `update` has returned; see `settle`."""

@@ -34,6 +34,7 @@ from lab.run import Run
 
 SIDES = {"ours": "ours", "sb3": "SB3", "sb3-tuned": "SB3, our process settings"}
 SPIN = "300000"  # GOMP_SPINCOUNT as GNU's OpenMP has it by itself; a process of the lab has a shorter one
+TRIALS = 2  # of each way, the better one counts: what else the machine does may have slowed the other
 AHEAD = 1_000  # agent steps of random play before learning begins, and of learning before the window does, at most
 
 
@@ -122,9 +123,9 @@ def compare(config: DQNConfig, rounds: int, steps: int, trial_steps: int) -> tup
     steps, trial_steps: agent steps of a round's window and of a trial's; no trials where that is 0.
     """
     options = ways(config)
-    trials = sum(map(len, options.values())) if trial_steps else 0
+    trials = [way for tried in options.values() for way in tried] * TRIALS if trial_steps else []
     rows: list[dict[str, Any]] = []
-    with bar(f"speed on {config.env}", 1 + trials + rounds * len(options), "runs") as advance:
+    with bar(f"speed on {config.env}", 1 + len(trials) + rounds * len(options), "runs") as advance:
 
         def rate(way: Way, number: int, window: int) -> float:
             speed: Speed = measure(config, window, way)
@@ -135,9 +136,10 @@ def compare(config: DQNConfig, rounds: int, steps: int, trial_steps: int) -> tup
 
         floor: Floor = measure(config, steps)
         advance(1)
-        best = {side: tried[0] for side, tried in options.items()}
-        if trial_steps:
-            best = {side: max(tried, key=lambda way: rate(way, 0, trial_steps)) for side, tried in options.items()}
+        reached = dict.fromkeys(trials, 0.0)
+        for way in trials:
+            reached[way] = max(reached[way], rate(way, 0, trial_steps))
+        best = {side: max(tried, key=lambda way: reached.get(way, 0.0)) for side, tried in options.items()}
         for number in range(1, rounds + 1):
             for way in best.values():
                 rate(way, number, steps)

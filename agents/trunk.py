@@ -209,7 +209,7 @@ class _ByHand(torch.autograd.Function):
         if trunk.adam is None:
             to_matrix = (at_hidden.t() @ flat).float()
         else:
-            trunk.adam.move(at_hidden, flat)
+            trunk.adam.product = at_hidden, flat
         return None, None, None, *found, to_matrix, at_hidden.sum(0).float()
 
 
@@ -245,12 +245,13 @@ class QuickAdam(torch.optim.Adam):
 
 
 class RowsAdam(QuickAdam):
-    """Adam for one matrix whose gradient is a product, ROWS rows of it at a time."""
+    """Adam for one matrix whose gradient is a product, left^T right; ROWS rows of that at a time are made and used."""
 
     def __init__(self, matrix: nn.Parameter, lr: float, eps: float):
         super().__init__([matrix], lr=lr, eps=eps)
         self.matrix = matrix
-        self.helper: Helper | None = None  # with which the steps are shared; see `finish`
+        self.product: tuple[Tensor, Tensor] | None = None  # left (batch, rows), right (batch, columns)
+        self.helper: Helper | None = None  # with which steps are shared; see `finish`
         self.shared: list[Shared] = []
         self._copy: tuple[Any, Tensor] | None = None
 
@@ -262,9 +263,24 @@ class RowsAdam(QuickAdam):
             self._copy = key, self.matrix.detach().to(kind)
         return self._copy[1]
 
+    def norm(self) -> Tensor:
+        """The gradient's: |left^T right|^2 is the sum over left left^T times right right^T, each (batch, batch)."""
+        left, right = (each.float() for each in self._taken())
+        return ((left @ left.t()) * (right @ right.t())).sum().clamp(min=0).sqrt()
+
+    def scale(self, factor: Tensor) -> None:
+        """Multiply the gradient."""
+        left, right = self._taken()
+        self.product = left * factor.to(left.dtype), right
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.product = None
+
     @torch.no_grad()
-    def move(self, left: Tensor, right: Tensor) -> None:
-        """A step by the gradient left^T right; left (batch, rows), right (batch, columns)."""
+    def step(self, closure: None = None) -> None:
+        """Begin a step, which `finish` ends."""
+        left, right = self._taken()
+        self.finish()
         state, (group,) = self.state[self.matrix], self.param_groups
         state["step"] += 1
         whole = left.t(), self.matrix.detach(), self.copy(left.dtype), state["exp_avg"], state["exp_avg_sq"]
@@ -274,6 +290,11 @@ class RowsAdam(QuickAdam):
                 work()
             else:
                 self.shared.append(self.helper.share(work))
+
+    def _taken(self) -> tuple[Tensor, Tensor]:
+        if self.product is None:
+            raise ValueError("there is no gradient yet")
+        return self.product
 
     def finish(self) -> None:
         """Have all steps done."""

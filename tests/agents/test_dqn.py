@@ -225,8 +225,6 @@ def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
     config = small("ALE/Breakout-v5", **{**ATARI, "target_every": 7, "train_every": 4, **switch})
     left, right = (finished(alone_or_beside(config, beside, monkeypatch)) for beside in (False, True))
     assert left.updates == right.updates > 10
-    for agent in (left.agent, right.agent):
-        assert (agent.trunk.adam is None) == bool(config.max_gradient_norm)  # which wants all gradients first
     assert left.agent.trunk.helper is None and right.agent.trunk.helper is not None
     assert_equal(left.state_dict(), right.state_dict())
 
@@ -252,6 +250,24 @@ def test_what_fails_in_the_second_thread_is_raised(small, monkeypatch):
     monkeypatch.setattr(training.replay, "add", broken)
     with pytest.raises(RuntimeError, match="the memory is gone"):
         finished(training)
+
+
+def test_gradients_are_clipped_by_the_norm_of_all_of_them(small):
+    """Also of the one that is never whole: against torch's clip_grad_norm_."""
+    config = small("ALE/Breakout-v5", **ATARI, precision="float32", max_gradient_norm=0.01)
+    found, plain, free = (DQN((4, 84, 84), 4, replace(config, max_gradient_norm=most), CPU) for most in (0.01, 0, 0))
+    states, ones = torch.randint(0, 256, (2, 8, 4, 84, 84), dtype=torch.uint8), torch.ones(8)
+    batch = Batch(states[0], ones.long(), 9 * ones, states[1], ones < 0, 0.99 * ones, ones, ones.long())
+    for agent in (found, free):
+        agent.update(agent.study(batch))
+    losses, _ = plain._losses(*plain.study(batch)[:-1])
+    plain.trunk.adam = None  # its gradient is whole now
+    optimizer = torch.optim.Adam(plain.q.parameters(), config.learning_rate, eps=1.5e-4)
+    losses.mean().backward()
+    assert torch.nn.utils.clip_grad_norm_(plain.q.parameters(), 0.01) > 0.02
+    optimizer.step()
+    torch.testing.assert_close(weights(found.q), weights(plain.q), rtol=1e-4, atol=1e-7)
+    assert not torch.allclose(weights(free.q), weights(plain.q), rtol=1e-4, atol=1e-7)
 
 
 def test_what_a_busy_helper_has_not_done_is_done_by_the_one_who_copies_the_weights(small):

@@ -114,8 +114,8 @@ def test_trials_come_first_then_rounds_in_turn_with_the_best(in_this_process, mo
     options = {side: [Way(side, 8, 1), Way(side, 2, 1)] for side in speed.SIDES}
     monkeypatch.setattr(speed, "ways", lambda config: options)
     table, _ = speed.compare(speed.settings("CartPole-v1", 40, device="cpu"), 2, 40, 20)
-    assert table["round"].tolist() == [0] * 6 + [1] * 3 + [2] * 3
-    assert table["side"].tolist() == [side for side in speed.SIDES for _ in range(2)] + 2 * list(speed.SIDES)
+    assert table["round"].tolist() == [0] * 12 + [1] * 3 + [2] * 3
+    assert table["side"].tolist() == 2 * [side for side in speed.SIDES for _ in range(2)] + 2 * list(speed.SIDES)
     for side in options:
         rows = table[table["side"] == side]
         trials, rounds = rows[rows["round"] == 0], rows[rows["round"] > 0]

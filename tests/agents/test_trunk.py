@@ -175,7 +175,8 @@ def test_a_matrix_moved_by_rows_is_where_adam_would_have_it(helper, shared, kind
         theirs.grad = (left.t() @ right).float()
         usual.step()
         rows.param_groups[0]["lr"] = 0.1
-        rows.move(left, right)
+        rows.product = left, right
+        rows.step()
         rows.param_groups[0]["lr"] = 5.0  # only for what comes later
         rows.finish()
     torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
@@ -185,6 +186,18 @@ def test_a_matrix_moved_by_rows_is_where_adam_would_have_it(helper, shared, kind
     assert torch.equal(rows.copy(kind), mine.detach().to(kind))
 
 
+def test_a_products_norm_needs_no_product():
+    rows = RowsAdam(nn.Parameter(random(130, 40)), lr=0.1, eps=1e-4)
+    left, right = random(6, 130), random(6, 40, seed=1)
+    rows.product = left, right
+    assert float(rows.norm()) == pytest.approx(float((left.t() @ right).norm()), rel=1e-5)
+    rows.scale(torch.tensor(0.25))
+    assert float(rows.norm()) == pytest.approx(float((left.t() @ right).norm()) / 4, rel=1e-5)
+    rows.zero_grad()
+    with pytest.raises(ValueError, match="no gradient yet"):
+        rows.step()
+
+
 def test_what_fails_in_a_shared_step_is_raised(helper, monkeypatch):
     def broken(*_):
         raise RuntimeError("no step")
@@ -192,6 +205,7 @@ def test_what_fails_in_a_shared_step_is_raised(helper, monkeypatch):
     monkeypatch.setattr(trunk, "_move", broken)
     rows = RowsAdam(nn.Parameter(random(130, 40)), lr=0.1, eps=1e-4)
     rows.helper = helper
-    rows.move(random(6, 130), random(6, 40))
+    rows.product = random(6, 130), random(6, 40)
+    rows.step()
     with pytest.raises(RuntimeError, match="no step"):
         rows.finish()
