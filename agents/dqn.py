@@ -178,18 +178,26 @@ class DQN:
         """Loss and size of the error of each transition, (B,)."""
         each = torch.arange(len(batch.action), device=self.device)
         values, reward = self.distribution.values, batch.reward
+        online, helped = None, None
+        if self.config.double and self.trunk and self.trunk.helper:
+            self.settle()
+            helped = self.trunk.helper.share(partial(self._online, next_state))
         with self._autocast():
             chosen = self.output(self.q, state)[each, batch.action]  # (B, atoms)
-            with torch.no_grad():
-                online = self.output(self.q, next_state) if self.config.double else None
+            if self.config.double:
+                online = helped.finish() if helped else self._online(next_state)
         with torch.no_grad():
             if bonus is not None:  # Munchausen
                 reward = reward + bonus
                 following = soft_value(values(following))[:, None]  # (B, 1)
             else:
-                online = None if online is None else values(online)
                 following = following[each, greedy(values(following), online)]  # (B, atoms)
         return self.distribution.losses(chosen, following, reward, batch.terminal, batch.discount)
+
+    @torch.no_grad()
+    def _online(self, next_state: torch.Tensor) -> torch.Tensor:
+        """Q's own values (B, actions) of prepared states, of which double DQN takes the greatest's place."""
+        return self.distribution.values(self.output(self.q, next_state))
 
     @property
     def step_size(self) -> float:

@@ -4,7 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
 
@@ -17,11 +17,11 @@ class Helper:
     """Does what it is asked to, one thing after the other (`submit`), and what is `share`d as soon as it can."""
 
     def __init__(self) -> None:
-        self.shared: deque[Shared] = deque()
+        self.shared: deque[Shared[Any]] = deque()
         self.called = False  # to look at what is shared, once it has done what it was asked to before
         threads = torch.get_num_threads()
 
-        def begin(shared: "deque[Shared]") -> None:
+        def begin(shared: "deque[Shared[Any]]") -> None:
             _here.shared = shared
             torch.set_num_threads(threads)  # each thread counts its own
 
@@ -34,7 +34,7 @@ class Helper:
 
         return self.pool.submit(then)
 
-    def share(self, work: Callable[[], None]) -> "Shared":
+    def share(self, work: Callable[[], Found]) -> "Shared[Found]":
         """Have something done by whoever comes first: this thread, between two things or where one of them says
         `breathe`, or the one who needs it and says `finish`."""
         shared = Shared(self.shared, work)
@@ -51,7 +51,7 @@ class Helper:
 
 def breathe() -> None:
     """In a helper's thread: do what is shared, now. Long work says this here and there. Elsewhere nothing happens."""
-    shared: deque[Shared] = getattr(_here, "shared", deque())
+    shared: deque[Shared[Any]] = getattr(_here, "shared", deque())
     while shared:
         try:
             first = shared.popleft()
@@ -60,11 +60,11 @@ def breathe() -> None:
         first.do()
 
 
-class Shared:
+class Shared(Generic[Found]):
     """Something that a Helper or another does, but only one of them."""
 
-    def __init__(self, line: "deque[Shared]", work: Callable[[], None]):
-        self.line, self.work, self.done = line, work, Future[None]()
+    def __init__(self, line: "deque[Shared[Any]]", work: Callable[[], Found]):
+        self.line, self.work, self.done = line, work, Future[Found]()
 
     def do(self) -> None:
         try:
@@ -72,12 +72,12 @@ class Shared:
         except BaseException as error:
             self.done.set_exception(error)
 
-    def finish(self) -> None:
-        """Do it, or wait for the one who does. Raises what it raised."""
+    def finish(self) -> Found:
+        """What came of it, once it is done by oneself or another. Raises what it raised."""
         try:
             self.line.remove(self)
         except ValueError:  # someone has begun
             pass
         else:
             self.do()
-        self.done.result()
+        return self.done.result()

@@ -82,7 +82,7 @@ class Trunk(nn.Sequential):
         super().__init__(*layers)
         self.helper: Helper | None = None  # with which convolutions' gradients are shared; see `finish`
         self.adam: RowsAdam | None = None  # which moves the hidden layer's weights by itself
-        self.shared: list[Shared] = []
+        self.shared: list[Shared[None]] = []
         self._ready: tuple[Any, _Ready] | None = None
 
     @property
@@ -252,7 +252,7 @@ class RowsAdam(QuickAdam):
         self.matrix = matrix
         self.product: tuple[Tensor, Tensor] | None = None  # left (batch, rows), right (batch, columns)
         self.helper: Helper | None = None  # with which steps are shared; see `finish`
-        self.shared: list[Shared] = []
+        self.shared: list[Shared[None]] = []
         self._copy: tuple[Any, Tensor] | None = None
 
     def copy(self, kind: torch.dtype) -> Tensor:
