@@ -40,7 +40,7 @@ def blocks(state: Tensor) -> Tensor:
     """
     if state.ndim == 4:
         state = tiles(state.flatten(0, 1)).unflatten(0, state.shape[:2])
-    if state.dtype == torch.uint8:  # a tile's 16 bytes are moved as one number
+    if state.dtype == torch.uint8 and state.device.type != "mps":  # a tile's 16 bytes are moved as one number
         moved = state.view(torch.complex128).movedim(1, 3).contiguous().view(torch.uint8)
     else:
         moved = state.movedim(1, 3)  # (batch, rows, columns, stack, 16)
