@@ -20,6 +20,7 @@ from agents.helper import Helper, Shared, breathe
 BLOCK = 4  # pixels a side: the stride of the first convolution
 ROWS = 64  # of the hidden layer, moved at a time: what they need fits a core's cache
 _conv_relu = getattr(torch.ops.mkldnn, "_convolution_pointwise", None) if torch.backends.mkldnn.is_available() else None
+_conv_bfloat16 = _conv_relu is not None and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def tiles(frames: Tensor) -> Tensor:
@@ -143,7 +144,7 @@ class _Kernel(NamedTuple):
     stride: list[int]
 
     def forward(self, x: Tensor) -> Tensor:
-        if _conv_relu is None:
+        if _conv_relu is None or (x.dtype == torch.bfloat16 and not _conv_bfloat16):
             return functional.conv2d(x, self.weight, self.bias, self.stride).relu_()
         made: Tensor = _conv_relu(x, self.weight, self.bias, [0, 0], self.stride, [1, 1], 1, "relu", [], "")
         return made

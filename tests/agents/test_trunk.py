@@ -96,12 +96,20 @@ def test_by_hand_it_is_what_torch_says_in_every_weight(kind, streams):
         assert apart(mine, exact) < 2.5 * apart(theirs, exact) and apart(theirs, exact) < 0.2
 
 
-def test_without_onednn_it_is_the_same(monkeypatch):
+@pytest.mark.parametrize("half", [False, True])
+def test_without_onednn_it_is_the_same(monkeypatch, half):
+    """Also where that is there, but not for bfloat16, as on processors without AVX-512."""
     towards = random(5, 512)
-    expected = gradients(made(), states(), towards)
-    monkeypatch.setattr(trunk, "_conv_relu", None)
-    found = gradients(made(), states(), towards)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    expected, _ = gradients(made(), states(), towards, half)
+    called = []
+    usual = trunk._conv_relu
+    monkeypatch.setattr(trunk, "_conv_relu", lambda *given: called.append(0) or usual(*given))
+    gradients(made(), states(), towards, half)
+    by_onednn = 3 if trunk._conv_bfloat16 or not half else 0
+    assert len(called) == by_onednn
+    monkeypatch.setattr(*(trunk, "_conv_bfloat16", False) if half else (trunk, "_conv_relu", None))
+    found, _ = gradients(made(), states(), towards, half)
+    assert len(called) == by_onednn and apart(found, expected) < (0.01 if half else 1e-5)
 
 
 def test_what_a_picture_does_to_it_can_still_be_asked():
