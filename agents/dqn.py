@@ -24,16 +24,15 @@ from agents.environments import make_envs
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
 from agents.helper import Helper, breathe
 from agents.networks import QNetwork, sample_noise
+from agents.optimizers import QuickAdam, RowsAdam, clip, optimizer
 from agents.prioritised import PrioritisedReplay
 from agents.replay import Batch, Replay
 from agents.targets import greedy, munchausen_bonus, soft_value
-from agents.trunk import QuickAdam, RowsAdam, Trunk, blocks, tiles
+from agents.trunk import Trunk, blocks, tiles
 from envs import is_atari
 from lab import device
 from lab.console import messages
 from lab.errors import InputError
-
-ADAM_EPSILON = 1.5e-4  # Hessel et al. (2018)
 
 
 class Studied(NamedTuple):
@@ -64,10 +63,9 @@ class DQN:
         self.sync()
         hidden = self.q.trunk[-2].weight  # 95 % of the Nature network's
         others = [weights for weights in self.q.parameters() if weights is not hidden]
-        self.optimizers = [_optimizer(config, part, where) for part in ([hidden], others)]
+        self.optimizers = [optimizer(config, part, where) for part in ([hidden], others)]
         if self.trunk and isinstance(self.optimizers[0], QuickAdam) and not config.noisy:
-            self.trunk.adam = RowsAdam(hidden, config.learning_rate, ADAM_EPSILON)
-            self.optimizers[0] = self.trunk.adam
+            self.optimizers[0] = self.trunk.adam = RowsAdam(hidden, config.learning_rate)
         self.random = torch.Generator(where).manual_seed(config.seed)  # of exploration and of noisy layers
 
     def _network(self, shape: tuple[int, ...], actions: int) -> QNetwork:
@@ -137,27 +135,17 @@ class DQN:
         losses, errors = self._losses(*studied[:-1])
         loss = (batch.weight * losses).mean()
         hidden, others = self.optimizers
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        for each in self.optimizers:
+            each.zero_grad(set_to_none=True)
         loss.backward()
         if self.trunk:
             self.trunk.finish()
             self.trunk.changed()
         if self.config.max_gradient_norm:
-            self._clip(self.config.max_gradient_norm)
+            clip(self.q.parameters(), self.trunk and self.trunk.adam, self.config.max_gradient_norm)
         hidden.step()
         others.step()
         return loss.detach(), errors
-
-    def _clip(self, most: float) -> None:
-        """Scale all gradients down to that norm over them all, as torch's clip_grad_norm_."""
-        gradients = [weight.grad for weight in self.q.parameters() if weight.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        by_rows = self.trunk and self.trunk.adam
-        if by_rows:
-            norm = torch.hypot(norm, by_rows.norm())
-            by_rows.scale((most / (norm + 1e-6)).clamp(max=1.0))
-        nn.utils.clip_grads_with_norm_(self.q.parameters(), most, norm)
 
     def share(self, helper: Helper) -> None:
         """Have `helper` do some of a gradient step, also after `update` has returned; see `settle`."""
@@ -196,7 +184,7 @@ class DQN:
 
     @torch.no_grad()
     def _online(self, next_state: torch.Tensor) -> torch.Tensor:
-        """Q's own values (B, actions) of prepared states, of which double DQN takes the greatest's place."""
+        """Q's values (B, actions) of prepared states, by which double DQN chooses actions."""
         return self.distribution.values(self.output(self.q, next_state))
 
     @property
@@ -213,7 +201,7 @@ class DQN:
                 group["lr"] = value
 
     def _groups(self) -> list[dict[str, Any]]:
-        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        return [group for each in self.optimizers for group in each.param_groups]
 
     def sync(self) -> None:
         """Reset Q^ = Q."""
@@ -239,19 +227,6 @@ class DQN:
             if isinstance(group["lr"], torch.Tensor):  # torch moves an optimiser's state to its device, not this
                 group["lr"] = group["lr"].to(self.device)
         self.random.set_state(state["random"])
-
-
-def _optimizer(config: DQNConfig, parameters: list[nn.Parameter], where: torch.device) -> torch.optim.Optimizer:
-    capturable = where.type == "cuda"  # its steps can be part of a CUDA graph
-    if config.optimizer == "adam" and not capturable:
-        return QuickAdam(parameters, config.learning_rate, ADAM_EPSILON)
-    # a CUDA graph sees another step size only in a tensor
-    rate: Any = (
-        torch.tensor(config.learning_rate, device=where) if capturable and config.anneal else config.learning_rate
-    )
-    if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, eps=ADAM_EPSILON, fused=True, capturable=True)
-    return torch.optim.RMSprop(parameters, lr=rate, alpha=0.95, eps=0.01, centered=True, capturable=capturable)
 
 
 def _replay(

@@ -72,7 +72,7 @@ class Pieces:
             if piece.shape[1:] != target.shape[1:]:
                 there, wanted = (" x ".join(map(str, each.shape[1:])) for each in (piece, target))
                 raise InputError(
-                    f"the checkpoint is an older version's, with {there} instead of {wanted} numbers in a frame; "
+                    f"the checkpoint is an older version's, with rows of {there} rather than {wanted}; "
                     "give another --name"
                 )
             target[number * self.size :][: len(piece)] = piece

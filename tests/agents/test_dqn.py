@@ -291,7 +291,7 @@ def test_what_fails_in_moving_the_hidden_layer_is_raised(small, monkeypatch):
     def broken(*_):
         raise RuntimeError("no step")
 
-    monkeypatch.setattr("agents.trunk._move", broken)
+    monkeypatch.setattr("agents.optimizers._move", broken)
     with pytest.raises(RuntimeError, match="no step"):
         finished(training)
 
@@ -301,6 +301,15 @@ def test_an_older_versions_checkpoint_is_refused_in_one_line(small):
     saved = training.state_dict()
     del saved["agent"]["hidden_optimizer"]
     with pytest.raises(InputError, match=r"older version's, without hidden_optimizer; give another --name"):
+        training.load_state_dict(saved)
+
+
+def test_a_replay_that_kept_its_frames_otherwise_is_refused_in_one_line(small):
+    training = Training(small("lab/Catch-v0"), CPU)
+    next(iter(training))
+    saved = training.state_dict()
+    saved["replay"]["frames"].tensor = saved["replay"]["frames"].tensor[:, :, :5]
+    with pytest.raises(InputError, match=r"older version's, with rows of 10 x 5 rather than 10 x 10; give another"):
         training.load_state_dict(saved)
 
 

@@ -5,7 +5,8 @@ from torch import nn
 from agents import trunk
 from agents.helper import Helper
 from agents.networks import nature_trunk, nips_trunk
-from agents.trunk import BlockConv2d, QuickAdam, RowsAdam, Trunk, blocks, tiles
+from agents.optimizers import QuickAdam, RowsAdam
+from agents.trunk import BlockConv2d, Trunk, blocks, tiles
 
 
 @pytest.fixture
@@ -210,7 +211,7 @@ def test_what_fails_in_a_shared_step_is_raised(helper, monkeypatch):
     def broken(*_):
         raise RuntimeError("no step")
 
-    monkeypatch.setattr(trunk, "_move", broken)
+    monkeypatch.setattr("agents.optimizers._move", broken)
     rows = RowsAdam(nn.Parameter(random(130, 40)), lr=0.1, eps=1e-4)
     rows.helper = helper
     rows.product = random(6, 130), random(6, 40)
