@@ -102,7 +102,7 @@ class DQNConfig(PlayConfig):
     checkpoint_every: int = 100_000
     """Agent steps between two checkpoints."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the networks; auto: bfloat16 where the device has instructions for it (weights stay float32)."""
+    """Arithmetic of the networks; auto: bfloat16 where the device is faster at it (weights stay float32)."""
 
 
 _SMALL = DQNConfig(

@@ -70,12 +70,17 @@ def _keep_freed_memory() -> None:
 
 
 def bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16: as `precision` says, or, for "auto", where `device` has instructions for it."""
+    """Whether to compute in bfloat16: as `precision` says, or, for "auto", where `device` is faster at it.
+
+    Of CPUs these are those with matrix units (AMX), and AMD's with AVX-512. An Intel Xeon that had AVX-512's instructions
+    for it alone multiplied matrices at 86 GFLOP/s a core in bfloat16 and at 161 in float32.
+    """
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return any(flag in _cpu_info("flags").split() for flag in ("avx512_bf16", "amx_bf16"))
+    flags, amd = _cpu_info("flags").split(), _cpu_info("vendor_id") == "AuthenticAMD"
+    return "amx_bf16" in flags or (amd and "avx512_bf16" in flags)
 
 
 def cores() -> int:

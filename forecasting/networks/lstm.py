@@ -16,7 +16,7 @@ _has_bfloat16 = cache(device.bfloat16)
 class LSTM(nn.Module):
     """lookback, horizon, patch (the segment): in steps; width: size of the state.
 
-    half: train the recurrence, which is most of the work, in bfloat16 on processors that have instructions for it; the
+    half: train the recurrence, which is most of the work, in bfloat16 on processors that are faster at it; the
         weights and the forecasts stay float32.
 
     Reading segments makes the recurrence lookback / patch steps long, not lookback. Each segment of the horizon is then

@@ -1,6 +1,7 @@
 """Where tensors live: what `threads` sets, and sets back."""
 
 import numpy as np
+import pytest
 import torch
 
 from lab import device
@@ -23,3 +24,20 @@ def test_threads_are_set_back():
     with device.threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    "vendor, flags, faster",
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),  # half as fast as float32, measured
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx2", False),
+        ("", "", False),  # a system without /proc/cpuinfo
+    ],
+)
+def test_bfloat16_is_chosen_where_a_processor_is_faster_at_it(monkeypatch, vendor, flags, faster):
+    monkeypatch.setattr(device, "_cpu_info", {"vendor_id": vendor, "flags": flags}.get)
+    cpu = torch.device("cpu")
+    assert device.bfloat16("auto", cpu) == faster
+    assert device.bfloat16("bfloat16", cpu) and not device.bfloat16("float32", cpu)
