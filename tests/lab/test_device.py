@@ -1,4 +1,4 @@
-"""Where tensors live: what `threads` sets, and sets back."""
+"""Where tensors live: what `threads` sets, and sets back, and where bfloat16 is chosen."""
 
 import numpy as np
 import pytest
