@@ -23,7 +23,7 @@ from agents.distributions import distribution
 from agents.environments import make_envs
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
 from agents.helper import Helper, breathe
-from agents.networks import QNetwork, sample_noise
+from agents.networks import QNetwork, dormant, sample_noise
 from agents.optimizers import QuickAdam, RowsAdam, clip, optimizer
 from agents.prioritised import PrioritisedReplay
 from agents.replay import Batch, Replay
@@ -101,6 +101,13 @@ class DQN:
     def values(self, network: nn.Module, state: torch.Tensor) -> torch.Tensor:
         """Action values (n, actions) of states (n, stack, *frame)."""
         return self.distribution.values(self.output(network, self.prepare(state)))
+
+    @torch.no_grad()
+    def dormant(self, state: torch.Tensor) -> list[float]:
+        """Share of the units of each hidden layer of Q that are 0 in all states (n, stack, *frame)."""
+        prepared = self.prepare(state)
+        scale = 1 / 255 if prepared.dtype == torch.uint8 else 1.0
+        return dormant(self.q.trunk, prepared.float() * scale)
 
     @torch.no_grad()
     def act(self, state: np.ndarray, epsilon: float, random: torch.Generator) -> np.ndarray:

@@ -54,6 +54,19 @@ def no_noise(network: nn.Module) -> None:
             layer.noise_out.zero_()
 
 
+def dormant(trunk: nn.Sequential, x: torch.Tensor) -> list[float]:
+    """Share of units that are 0 on all of x (n, ...), for each ReLU of `trunk`; a filter is one unit.
+
+    Sokar et al. (2023, ICML, definition 3.1), with the threshold at 0. Where a share is 1 nothing passes.
+    """
+    shares = []
+    for layer in trunk:
+        x = layer(x)
+        if isinstance(layer, nn.ReLU):
+            shares.append(float((x == 0).transpose(0, 1).flatten(1).all(dim=1).float().mean()))
+    return shares
+
+
 def nature_trunk(stack: int, linear: Layer, streams: int) -> Trunk:
     """Mnih et al. (2015): (batch, stack, 84, 84) in [0, 1] -> (batch, streams * 512)."""
     return Trunk(

@@ -20,6 +20,10 @@ from lab.interrupt import stop_wanted
 from lab.run import Run
 
 METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
+_SILENT = (
+    "agent step {:,}: a whole layer of Q is 0, so all states look alike to it; if it stays so nothing more is learned. "
+    "Begin again with a smaller --learning-rate, or on pixels with --centred"
+)
 _AT_MOST = {
     "seed": 2**30, "threads": 1024, "stack": 255, "n_step": 1000, "num_envs": 4096, "atoms": 1000,
     "max_gradient_norm": 1e6, "epsilon_spread": 100,
@@ -85,14 +89,18 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
 
     began, first_step = time.perf_counter(), training.step
     with bar(config.env, config.total_steps, "steps", start=first_step) as advance, stop_wanted() as stopping:
-        before, saved_at = training.step, -1
+        before, saved_at, silent = training.step, -1, False
         for tick in training:
             step = training.step
             for at, episode_return, length in tick.episodes:
                 run.scalars({"train/episode_return": episode_return, "train/episode_length": length}, at)
                 recent = [*recent[-99:], episode_return]
             if step // config.log_every > before // config.log_every:
-                run.scalars(_curves(training, tick, recent), step)
+                curves = _curves(training, tick, recent)
+                run.scalars(curves, step)
+                if curves["train/dormant_units"] == 1 and not silent:
+                    silent = True
+                    messages.print(_SILENT.format(step), soft_wrap=True)
                 run.scalar("time/steps_per_second", (step - first_step) / (time.perf_counter() - began), step)
             if step // config.checkpoint_every > before // config.checkpoint_every or stopping():
                 _save(run, training, recent)
@@ -157,9 +165,16 @@ def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
     return plots.learning_curve(steps, values, title, "return, mean of the last 100 episodes", list(syncs))
 
 
+@torch.no_grad()
 def _curves(training: Training, tick: Tick, recent: list[float]) -> dict[str, float]:
-    size = training.agent.step_size
-    values = {"train/epsilon": tick.epsilon, "train/learning_rate": size, "train/updates": training.updates}
+    agent, state = training.agent, torch.as_tensor(training.state, device=training.agent.device)
+    values = {
+        "train/epsilon": tick.epsilon,
+        "train/learning_rate": agent.step_size,
+        "train/updates": training.updates,
+        "train/value": float(agent.values(agent.q, state).amax(dim=1).mean()),
+        "train/dormant_units": max(agent.dormant(state)),
+    }
     if training.updates:
         values["train/loss"] = float(training.loss)
     if recent:

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from agents.dqn import DQN, Training
+from agents.dqn import DQN, Tick, Training
 from agents.evaluate import evaluate, film, summarise
 from agents.helper import Helper
 from agents.replay import Batch
-from agents.train import train
+from agents.train import _curves, train
 from lab import checkpoint, record
 from lab.cli import main
 from lab.errors import InputError
@@ -334,6 +335,34 @@ def test_no_step_stands_twice_in_a_curve(small, tmp_path):
     assert len(points) == len(set(points))
 
 
+@pytest.mark.parametrize("centred", [False, True])
+def test_dormant_units_of_ataris_network_are_those_of_its_plain_layers(small, centred):
+    agent = DQN((4, 84, 84), 6, small("lab/Catch-v0", centred=centred, precision="float32"), CPU)
+    state = torch.randint(0, 256, (3, 4, 84, 84), dtype=torch.uint8)
+    x, shares = state / 255, []
+    if centred:
+        x -= x.mean((1, 2, 3), keepdim=True)
+    for number in (0, 2, 4):
+        layer = agent.q.trunk[number]
+        with torch.no_grad():
+            layer.bias -= torch.linspace(0, 1, len(layer.bias))  # more of them the smaller the states are
+            x = functional.conv2d(x, layer.weight, layer.bias, layer.stride).relu()
+        shares.append(float((x.amax((0, 2, 3)) == 0).float().mean()))
+    assert agent.dormant(state)[:3] == shares
+    assert 0 < shares[0] < 1
+
+
+@pytest.mark.parametrize(("step_size", "silent"), [(0.3, True), (1e-4, False)])
+def test_a_network_that_has_fallen_silent_is_named_once(small, tmp_path, capfd, step_size, silent):
+    config = small("lab/Catch-v0", learning_rate=step_size, train_every=3, num_envs=8)
+    with Run.open(tmp_path, "run", config) as run:
+        train(config, run)
+        entries = record.read(run.path / "metrics.jsonl")
+    last = [entry["value"] for entry in entries if entry.get("tag") == "train/dormant_units"][-1]
+    assert (last == 1) == silent
+    assert capfd.readouterr().err.count("a whole layer of Q is 0") == silent
+
+
 class Killed(Exception):
     pass
 
@@ -518,6 +547,12 @@ def test_an_environment_without_pictures_is_named(small):
 def test_catch_is_learned(lab_command):
     done = lab_command("train", "dqn", "--env", "lab/Catch-v0", "--json")
     assert json.loads(done.stdout)["metrics"]["eval/return_mean"] >= 0.9
+
+
+def test_the_value_that_is_logged_is_that_of_the_best_actions_now(small):
+    training = finished(Training(small("lab/Catch-v0"), CPU))
+    rows = training.agent.values(training.agent.q, torch.from_numpy(training.state)).tolist()
+    assert _curves(training, Tick(0.1, []), [])["train/value"] == pytest.approx(np.mean([max(row) for row in rows]))
 
 
 def test_same_seed_same_policy(small):

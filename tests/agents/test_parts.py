@@ -6,7 +6,7 @@ import torch
 from scipy.stats import binom
 
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
-from agents.networks import NoisyLinear, QNetwork, no_noise, sample_noise
+from agents.networks import NoisyLinear, QNetwork, dormant, no_noise, sample_noise
 from agents.targets import (
     categorical_projection,
     greedy,
@@ -86,6 +86,23 @@ def test_a_network_for_every_kind_of_frame(shape):
     for dueling, noisy in itertools.product((False, True), repeat=2):
         network = QNetwork(shape, 5, network="nips", atoms=7, dueling=dueling, noisy=noisy)
         assert network(torch.zeros(2, *shape)).shape == (2, 5, 7)
+
+
+def test_dormant_units_by_hand():
+    """Two filters of which one answers, in one place; then four units of which the states wake the first and second."""
+    filters, linear = torch.nn.Conv2d(1, 2, 1), torch.nn.Linear(8, 4)
+    with torch.no_grad():
+        filters.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1))
+        filters.bias.copy_(torch.tensor([-2.0, 0.0]))
+        linear.weight.zero_()
+        linear.weight[0, 0], linear.weight[1, 3], linear.weight[2, 1] = 1, 1, 1
+        linear.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -1.0]))
+    trunk = torch.nn.Sequential(filters, torch.nn.ReLU(), torch.nn.Flatten(), linear, torch.nn.ReLU())
+    states = torch.zeros(2, 1, 2, 2)
+    states[0, 0, 0, 0], states[1, 0, 1, 1] = 3, 5
+    assert dormant(trunk, states) == [0.5, 0.5]
+    assert dormant(trunk, states[:1]) == [0.5, 0.75]
+    assert dormant(trunk, states / 3) == [1.0, 1.0]
 
 
 def test_dueling_value_is_the_mean_over_actions_and_advantages_differ_only_by_action():
