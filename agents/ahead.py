@@ -31,20 +31,23 @@ class Ahead(Generic[Ready, Seen]):
         each thing is done only when it is asked for."""
         self.sample, self.random = sample, random
         self.helper = helper
-        self.coming: deque[Future[_Drawn[Ready] | None]] = deque()
+        self.coming: deque[Future[_Drawn[Ready]]] = deque()
 
-    def begin(self, due: int, observe: Callable[[], Seen], more: Callable[[Seen], bool]) -> None:
-        """Start on `due` minibatches, then on `observe`, then, if there are `more` after what it saw, on the first of
-        the next step."""
+    def begin(self, due: int, observe: Callable[[], Seen], after: Callable[[Seen], int]) -> None:
+        """Start on `due` minibatches, if the step before has not, then on `observe`, then on those that the next step
+        will want: so many as `after` says of what it saw."""
         self.observe = observe
         if self.helper is None:
             return
-        if self.coming and self.coming[0].result() is None:  # there was no more to draw
-            self.coming.clear()
         while len(self.coming) < due:
             self.coming.append(self.helper.submit(self._draw))
-        self.seen = seen = self.helper.submit(observe)
-        self.coming.append(self.helper.submit(lambda: self._draw() if more(seen.result()) else None))
+        self.seen = self.helper.submit(self._see, self.helper, observe, after)
+
+    def _see(self, helper: Helper, observe: Callable[[], Seen], after: Callable[[Seen], int]) -> Seen:
+        seen = observe()
+        for _ in range(after(seen)):
+            self.coming.append(helper.submit(self._draw))
+        return seen
 
     def _draw(self) -> _Drawn[Ready]:
         before = self.random().get_state()
@@ -54,9 +57,7 @@ class Ahead(Generic[Ready, Seen]):
         """The next minibatch."""
         if self.helper is None:
             return self.sample()
-        drawn = self.coming.popleft().result()
-        assert drawn is not None  # begin() was told of it
-        return drawn.ready
+        return self.coming.popleft().result().ready
 
     def finish(self) -> Seen:
         """What `observe` returned."""
@@ -72,6 +73,7 @@ class Ahead(Generic[Ready, Seen]):
             self.helper.submit(change).result()
 
     def drop(self) -> None:
-        """Forget the minibatch that was drawn for the next step, as if it had not been drawn."""
-        if self.coming and (drawn := self.coming.pop().result()) is not None:
-            self.random().set_state(drawn.random)
+        """Forget the minibatches that were drawn for the next step, as if they had not been drawn."""
+        if drawn := [each.result() for each in self.coming]:
+            self.coming.clear()
+            self.random().set_state(drawn[0].random)

@@ -331,7 +331,7 @@ class Training:
             due = self._due(self.step, self.updates)
             # ... observe the reward r_t and the image x_{t+1}; store the transition (phi_t, a_t, r_t, phi_{t+1}) in D
             self.ahead.begin(
-                due, partial(self._observe, action, live), partial(self._more, self.step, self.updates + due)
+                due, partial(self._observe, action, live), partial(self._after, self.step, self.updates + due)
             )
             # and while it works, sample minibatches of transitions from D and perform gradient steps
             for _ in range(due):
@@ -358,9 +358,9 @@ class Training:
         self.replay.add(tiles(newest) if self.tiled else newest, action, learned, terminated | info["life_lost"], live)
         return Outcome(next_state, reward, terminated | truncated)
 
-    def _more(self, step: int, done: int, outcome: Outcome) -> bool:
-        """Whether the vector step after `outcome` has updates due: to agent step `step`, after so many are done."""
-        return self._due(step + int((~outcome.ended).sum()), done) > 0
+    def _after(self, step: int, done: int, outcome: Outcome) -> int:
+        """Updates that are due in the vector step after `outcome`: to agent step `step`, when so many are done."""
+        return self._due(step + int((~outcome.ended).sum()), done)
 
     def _study(self) -> Studied:
         batch = self.replay.sample(self.config.batch_size)

@@ -230,13 +230,14 @@ def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
     assert_equal(left.state_dict(), right.state_dict())
 
 
-def test_with_a_second_thread_it_resumes_in_every_bit(small, monkeypatch):
-    config = small("ALE/Breakout-v5", **ATARI)
+@pytest.mark.parametrize("train_every", [4, 1])  # one minibatch a vector step, or three
+def test_with_a_second_thread_it_resumes_in_every_bit(small, monkeypatch, train_every):
+    config = small("ALE/Breakout-v5", **ATARI, train_every=train_every)
     training = alone_or_beside(config, True, monkeypatch)
     saved = [copy.deepcopy(training.state_dict()) for _ in training if training.step in (180, 189)]
     for state in saved:
         restored = alone_or_beside(config, True, monkeypatch)
-        next(tick for tick in restored if restored.updates)  # with a minibatch of its own ahead, to be forgotten
+        next(tick for tick in restored if restored.updates)  # with minibatches of its own ahead, to be forgotten
         restored.load_state_dict(state)
         assert_equal(finished(restored).state_dict(), training.state_dict())
     assert len(saved) == 2
