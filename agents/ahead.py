@@ -59,6 +59,10 @@ class Ahead(Generic[Ready, Seen]):
             return self.sample()
         return self.coming.popleft().result().ready
 
+    def soon(self) -> Ready | None:
+        """What `take` will return, if it is there by now."""
+        return self.coming[0].result().ready if self.coming and self.coming[0].done() else None
+
     def finish(self) -> Seen:
         """What `observe` returned."""
         if self.helper is None:

@@ -22,7 +22,7 @@ from agents.config import DQNConfig
 from agents.distributions import distribution
 from agents.environments import make_envs
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
-from agents.helper import Helper, breathe
+from agents.helper import Helper, Shared, breathe
 from agents.networks import QNetwork, dormant, sample_noise
 from agents.optimizers import QuickAdam, RowsAdam, clip, optimizer
 from agents.prioritised import PrioritisedReplay
@@ -59,6 +59,7 @@ class DQN:
         if self.bfloat16 and not config.noisy:  # cast once a copy, not once an update; noise would lose its digits
             self.target.trunk.bfloat16()
         self.trunk = self.q.trunk if isinstance(self.q.trunk, Trunk) else None  # Atari's
+        self.foreseen: tuple[Batch, Shared[torch.Tensor]] | None = None  # double DQN's values, and of which minibatch
         self.syncs = 0
         self.sync()
         hidden = self.q.trunk[-2].weight  # 95 % of the Nature network's
@@ -138,6 +139,8 @@ class DQN:
         batch = studied.batch
         if studied.syncs != self.syncs:  # it was another target network
             studied = self.study(batch)
+        if self.foreseen is None or self.foreseen[0] is not batch:
+            self.foresee(studied)
         sample_noise(self.q, self.random)
         losses, errors = self._losses(*studied[:-1])
         loss = (batch.weight * losses).mean()
@@ -152,6 +155,7 @@ class DQN:
             clip(self.q.parameters(), self.trunk and self.trunk.adam, self.config.max_gradient_norm)
         hidden.step()
         others.step()
+        self.foreseen = None
         return loss.detach(), errors
 
     def share(self, helper: Helper) -> None:
@@ -160,6 +164,13 @@ class DQN:
         self.trunk.helper = helper
         if self.trunk.adam:
             self.trunk.adam.helper = helper
+
+    def foresee(self, studied: Studied) -> None:
+        """Share what double DQN will ask Q about a minibatch, before the `update` on it and by the same weights."""
+        if self.config.double and self.trunk and self.trunk.helper:
+            self.settle()  # or two threads would wait for the same steps
+            asked = self.trunk.helper.share(partial(self._online, studied.next_state))
+            self.foreseen = studied.batch, asked
 
     def settle(self) -> None:
         """Have all of Q's weights where the last gradient step moves them."""
@@ -173,14 +184,11 @@ class DQN:
         """Loss and size of the error of each transition, (B,)."""
         each = torch.arange(len(batch.action), device=self.device)
         values, reward = self.distribution.values, batch.reward
-        online, helped = None, None
-        if self.config.double and self.trunk and self.trunk.helper:
-            self.settle()
-            helped = self.trunk.helper.share(partial(self._online, next_state))
+        online = None
         with self._autocast():
             chosen = self.output(self.q, state)[each, batch.action]  # (B, atoms)
             if self.config.double:
-                online = helped.finish() if helped else self._online(next_state)
+                online = self.foreseen[1].finish() if self.foreseen else self._online(next_state)
         with torch.no_grad():
             if bonus is not None:  # Munchausen
                 reward = reward + bonus
@@ -321,6 +329,8 @@ class Training:
         """Algorithm 1, one vector step at a time, until `total_steps`."""
         config = self.config
         while self.step < config.total_steps:
+            if soon := self.ahead.soon():  # Q is asked about it while it also chooses the actions
+                self.agent.foresee(soon)
             # With probability epsilon select a random action a_t, otherwise argmax_a Q(phi(s_t), a)
             epsilon = linear_epsilon(self.step, config.epsilon_start, config.epsilon_end, config.epsilon_steps)
             action = self._explore(torch.from_numpy(self.state), epsilon**self.spread).numpy(force=True)

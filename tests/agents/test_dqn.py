@@ -218,6 +218,7 @@ def alone_or_beside(config, beside, monkeypatch):
 
 
 @pytest.mark.parametrize("switch", [{}, {"train_every": 2, "target_every": 3}, {"train_every": 8, "double": True},
+    {"train_every": 2, "target_every": 3, "double": True},
     {"munchausen": True}, {"distribution": "quantile", "atoms": 5}, {"max_gradient_norm": 0.01},
     {"precision": "float32"}, {"precision": "bfloat16"}], ids=str)  # fmt: skip
 def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
