@@ -24,8 +24,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import envs
+from agents.algorithm import Training, has_second_thread
 from agents.config import DQNConfig, preset
-from agents.dqn import Training, has_second_thread
 from agents.environments import make_envs
 from agents.peer_config import SB3DQNConfig
 from lab import alone, device, plots

@@ -1,4 +1,4 @@
-"""Training as a run: what `agents.dqn` does, with progress, curves, checkpoints, resume and a final score."""
+"""Training as a run: what `agents.algorithm` does, with progress, curves, checkpoints, resume and a final score."""
 
 import math
 import time
@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from agents.algorithm import Tick, Training
 from agents.config import DQNConfig
-from agents.dqn import DQN, Tick, Training
+from agents.dqn import DQN
 from agents.environments import check_playable
 from agents.evaluate import evaluate
 from agents.networks import no_noise

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from agents.dqn import DQN, Tick, Training
+from agents.algorithm import Tick, Training
+from agents.dqn import DQN
 from agents.evaluate import evaluate, film, summarise
 from agents.helper import Helper
 from agents.replay import Batch
@@ -199,7 +200,8 @@ def test_captured_learning_equals_plain_learning_over_1000_updates(small, switch
     config = small("lab/Catch-v0", total_steps=2_100, learning_starts=100, train_every=2, **switch)
     captured = finished(Training(config, where))
     monkeypatch.setattr(
-        "agents.dqn.Captured", lambda function, *_: lambda *inputs: function(*(value.to(where) for value in inputs))
+        "agents.algorithm.Captured",
+        lambda function, *_: lambda *inputs: function(*(value.to(where) for value in inputs)),
     )
     plain = finished(Training(config, where))
     assert captured.updates == plain.updates == 1000
@@ -211,7 +213,7 @@ ATARI = {"network": "nips", "batch_size": 8, "num_envs": 3, "total_steps": 300, 
 
 def alone_or_beside(config, beside, monkeypatch):
     """Trained with or without the second thread, whatever this machine has."""
-    monkeypatch.setattr("agents.dqn.device.cores", lambda: torch.get_num_threads() + beside)
+    monkeypatch.setattr("agents.algorithm.device.cores", lambda: torch.get_num_threads() + beside)
     training = Training(config, CPU)
     assert (training.ahead.helper is not None) == beside
     return training

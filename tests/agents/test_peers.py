@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from agents import peers
+from agents.algorithm import Training
 from agents.config import preset
-from agents.dqn import Training
 from agents.environments import make_envs
 from agents.evaluate import evaluate
 from agents.peer_config import SB3A2CConfig, SB3DQNConfig, SB3PPOConfig

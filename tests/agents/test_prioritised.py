@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.dqn import Training
+from agents.algorithm import Training
 from agents.prioritised import PrioritisedReplay, SumTree
 
 from .test_replay import played

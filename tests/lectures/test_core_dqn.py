@@ -54,7 +54,7 @@ def test_epsilon_greedy_is_found_out_where_random_actions_are_always_others(monk
 
 
 def test_the_chain_tells_nothing_where_nobody_explores(monkeypatch):
-    monkeypatch.setattr("agents.dqn.linear_epsilon", lambda *_: 0.0)
+    monkeypatch.setattr("agents.algorithm.linear_epsilon", lambda *_: 0.0)
     _, outcome = run("dqn-epsilon-greedy", seeds=2, steps=600)
     gain = of(outcome, "chain: what annealed")
     assert gain.holds is not True and gain.values == (0, 0)

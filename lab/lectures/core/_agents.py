@@ -11,8 +11,9 @@ import torch
 
 import envs  # noqa: F401  (registers the environments)
 from agents import evaluate
+from agents.algorithm import Training
 from agents.config import DQNConfig, preset
-from agents.dqn import DQN, Training
+from agents.dqn import DQN
 from agents.environments import make_envs
 from agents.replay import Replay
 from lab.errors import InputError
@@ -72,7 +73,7 @@ def learn(
     config: DQNConfig, replay: Callable[[Training], Replay] | None = None,
     watch: Callable[[Training], None] | None = None,
 ) -> Learned:  # fmt: skip
-    """Train by Algorithm 1 (agents.dqn) on the CPU.
+    """Train by Algorithm 1 (agents.algorithm) on the CPU.
 
     replay: makes another memory in place of the usual one; watch: is called after every vector step.
     """

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from agents.dqn import Training
+from agents.algorithm import Training
 from agents.replay import Replay
 from lab.console import bar
 from lab.lectures import Outcome, check, report, setting
