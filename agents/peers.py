@@ -22,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 from torch.nn import functional
@@ -238,11 +238,20 @@ class Reporter(BaseCallback):
         known = self.model.logger.name_to_value
         values = {f"train/{loss}": known[f"train/{loss}"] for loss in LOSSES if f"train/{loss}" in known}
         values["train/updates"] = self.updates
+        values["train/value"] = self._value()
         if isinstance(self.model, sb3.DQN):
             values["train/epsilon"] = self.model.exploration_rate
         if self.recent:
             values["train/return_last_100"] = float(np.mean(self.recent))
         return values
+
+    @torch.no_grad()
+    def _value(self) -> float:
+        """Mean value of the environments' present states: max_a Q of DQN, V of an actor-critic."""
+        state = obs_as_tensor(self.locals["new_obs"], self.model.device)
+        if isinstance(self.model, sb3.DQN):
+            return float(self.model.q_net(state).amax(dim=1).mean())
+        return float(self.model.policy.predict_values(state).mean())
 
 
 def check(config: PeerConfig) -> None:

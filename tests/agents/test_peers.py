@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.logger import Logger
 
 from agents import peers
 from agents.algorithm import Training
@@ -14,7 +15,7 @@ from agents.config import preset
 from agents.environments import make_envs
 from agents.evaluate import evaluate
 from agents.peer_config import SB3A2CConfig, SB3DQNConfig, SB3PPOConfig
-from agents.peers import Adapter, load, played, settings, train
+from agents.peers import Adapter, Reporter, load, played, settings, train
 from lab import checkpoint, record
 from lab.cli import main
 from lab.errors import InputError
@@ -182,7 +183,7 @@ def test_the_command_leaves_what_ours_leaves(tmp_path, capsys, algorithm, option
     assert len(points) == len(set(points))  # no step stands twice in a curve
     tags = {tag for tag, _ in points}
     assert tags >= {
-        "train/episode_return", "train/episode_length", "train/return_last_100", "train/updates",
+        "train/episode_return", "train/episode_length", "train/return_last_100", "train/updates", "train/value",
         "time/steps_per_second", "train/value_loss" if algorithm == "sb3-a2c" else "train/loss",
     }  # fmt: skip
     assert {entry["value"] for entry in scalars if entry["tag"] == "train/episode_length"} == {9}
@@ -199,6 +200,26 @@ def test_clipped_rewards_are_learned_from_and_never_reported(tmp_path, kind):
         assert train(config, run)["eval/return_mean"] == LENGTH * REWARD
         entries = record.read(run.path / "metrics.jsonl")
     assert {e["value"] for e in entries if e.get("tag") == "train/episode_return"} == {LENGTH * REWARD}
+
+
+@pytest.mark.parametrize("kind", [SB3DQNConfig, SB3A2CConfig, SB3PPOConfig])
+def test_the_value_logged_is_that_of_the_present_states(kind):
+    config = small(kind, "CartPole-v1")
+    games = Adapter(make_envs(played(config), 3))
+    model = peers.build(config, games, CPU)
+    reporter = Reporter(config, None, games, None, None)
+    reporter.init_callback(model)
+    states = np.array([[0.1, 0, 0, 0], [0, 0, -0.2, 1], [0, 1, 0, 0]], np.float32)
+    reporter.update_locals({"new_obs": states})
+    one_by_one = []
+    for state in torch.from_numpy(states):
+        if kind is SB3DQNConfig:
+            one_by_one.append(max(model.q_net(state[None]).flatten().tolist()))
+        else:
+            one_by_one.append(model.policy(state[None])[1].item())  # an action, its value, its log-probability
+    model.set_logger(Logger(folder=None, output_formats=[]))
+    assert one_by_one[0] != one_by_one[1]
+    assert reporter._curves()["train/value"] == pytest.approx(np.mean(one_by_one), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", [SB3DQNConfig, SB3A2CConfig, SB3PPOConfig])
