@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -51,31 +51,47 @@ class Compare(Command):
     """Group by this setting (or algorithm, env); may be given again. Else by all settings that differ, but the seed."""
     less_is_better: tyro.conf.FlagCreatePairsOff[bool] = False
     """As of a loss or an error."""
+    reach: tyro.conf.UseAppendAction[tuple[float, ...]] = ()
+    """Say when each run first comes to this value, in steps and in seconds; may be given again."""
+    mean_of: int = 1
+    """Take the mean of so many points for each: the last 20 episodes, with --tag train/episode_return --mean-of 20."""
+    over: Literal["steps", "minutes"] = "steps"
+    """Draw the curves over steps, or over wall clock."""
 
     def __call__(self) -> None:
         from lab.compare import Comparison
         from lab.curves import check_protocols, find, group
         from lab.run import Run, slug
 
-        curves = find(self.paths or [self.runs], self.tag)
+        curves = [curve.smoothed(self.mean_of) for curve in find(self.paths or [self.runs], self.tag)]
         check_protocols(curves)
-        comparison = Comparison(self.tag, group(curves, self.by), self.less_is_better, self.reference)
+        groups = group(curves, self.by)
+        comparison = Comparison(
+            self.tag, groups, self.less_is_better, self.reach, self.over, self.mean_of, self.reference
+        )
         for doubt in comparison.doubts():
             warnings.warn(doubt, Notice, stacklevel=2)
         table, metrics = comparison.table(), comparison.metrics()
         settings = {
             "runs": [str(curve.path) for curve in curves], "tag": self.tag, "by": self.by,
-            "less_is_better": self.less_is_better,
+            "less_is_better": self.less_is_better, "reach": self.reach, "mean_of": self.mean_of, "over": self.over,
         }  # fmt: skip
         name = self.name or slug(f"compare-{self.tag}")
         with Run.open(self.runs, name, settings, metrics=list(metrics)) as run:
             run.table("compare", table)
             run.table("curves", comparison.values())
+            if self.reach:
+                run.table("reached", comparison.reached())
             run.figure("compare/curves", comparison.figure())
             run.text("note", f"{comparison.found()}. {comparison.note()}.")
             run.finish(metrics)
         self.show(f"{comparison.found()}\n{comparison.note()}", *comparison.printed())
-        self.done({"tag": self.tag, "found": comparison.found(), "rows": table.to_dict("records")}, run.path)
+        reached = {}
+        if self.reach:
+            reached["reached"] = comparison.reached().to_dict("records")
+            self.show("Steps and wall clock until a curve first comes to", *comparison.printed_reached())
+        rows = table.to_dict("records")
+        self.done({"tag": self.tag, "found": comparison.found(), "rows": rows, **reached}, run.path)
 
     def reference(self, env: str) -> tuple[float, float] | None:
         """Random and human score of a game, where they are known: lab.cli, which knows the agents, says."""

@@ -10,7 +10,7 @@ Everything is worked out from the runs' records (lab.curves), by the statistics 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,12 @@ class Comparison:
     groups: dict[str, list[Curve]]
     less_is_better: bool = False
     """As of a loss or an error."""
+    levels: Sequence[float] = ()
+    """What the table says of each: when a curve first reaches it."""
+    over: Literal["steps", "minutes"] = "steps"
+    """What the curves are drawn over."""
+    mean_of: int = 1
+    """Of how many points of the record each value is the mean."""
     reference: Reference = lambda env: None
     """The scores that returns are given in percent of."""
 
@@ -137,15 +143,27 @@ class Comparison:
         return row | {"settings": " ".join(f"{field}={'|'.join(values)}" for field, values in said.items())}
 
     def values(self) -> pd.DataFrame:
-        """Every point of every run, for others to work with: group, task, run, seed, step, value."""
+        """Every point of every run, for others to work with: group, task, run, seed, step, seconds, value."""
         frames = [
             pd.DataFrame({
                 "group": name, "task": curve.task, "run": str(curve.path), "seed": curve.config.get("seed"),
-                "step": curve.steps.astype(int), "value": curve.values,
+                "step": curve.steps.astype(int), "seconds": curve.clock.round(3), "value": curve.values,
             })
             for name, members in self.groups.items() for curve in members
         ]  # fmt: skip
         return pd.concat(frames, ignore_index=True)
+
+    def reached(self) -> pd.DataFrame:
+        """When each run first comes to each level: group, task, run, seed, level, step, seconds; none: it never did."""
+        rows = [
+            (name, curve.task, str(curve.path), curve.config.get("seed"), level, *self._first(curve, level))
+            for name, members in self.groups.items() for curve in members for level in self.levels
+        ]  # fmt: skip
+        columns = ["group", "task", "run", "seed", "level", "step", "seconds"]
+        return pd.DataFrame(rows, columns=columns).replace(np.inf, np.nan)
+
+    def _first(self, curve: Curve, level: float) -> tuple[float, float]:
+        return curve.reaches(level, falling=self.less_is_better)
 
     def found(self) -> str:
         """The title: which group ends best, and whether that is more than chance."""
@@ -176,13 +194,17 @@ class Comparison:
     def figure(self) -> Figure:
         """The mean curve of each group on each task, with a band over seeds, and every run's last value."""
         panels = {
-            task: {name: _band(self.of(name, task)) for name in self.groups if self.of(name, task)}
+            task: {name: _band(self.of(name, task), self.over) for name in self.groups if self.of(name, task)}
             for task in self.tasks
         }  # fmt: skip
+        y = AXES.get(self.tag, self.tag) + f", mean of {self.mean_of}" * (self.mean_of > 1)
+        return plots.seed_curves(panels, self.found(), self._x(), y, self.note(), self.levels)
+
+    def _x(self) -> str:
+        if self.over == "minutes":
+            return "minutes of wall clock"
         steps = "agent steps" if all("env" in curve.config for curve in self.curves) else "steps"
-        if any("ALE/" in task for task in self.tasks):
-            steps += " (frames = 4 x steps)"
-        return plots.seed_curves(panels, self.found(), steps, AXES.get(self.tag, self.tag), self.note())
+        return steps + " (frames = 4 x steps)" * any("ALE/" in task for task in self.tasks)
 
     def note(self) -> str:
         """What the picture shows: how many seeds, and what the band is."""
@@ -223,12 +245,30 @@ class Comparison:
             f"P(better than {next(iter(self.groups))})": _spread(row["better"], row["better_low"], row["better_high"]),
         }  # fmt: skip
 
+    def printed_reached(self) -> tuple[list[str], list[list[str]]]:
+        """The table of `levels` for people: the median over a group's runs, those that never come there last."""
+        several = len(self.tasks) > 1
+        rows = [
+            [name, *[task.removeprefix("ALE/")] * several, *(self._when(self.of(name, task), x) for x in self.levels)]
+            for name in self.groups for task in self.tasks if self.of(name, task)
+        ]  # fmt: skip
+        return ["group", *["task"] * several, *(f"{level:g}" for level in self.levels)], rows
 
-def _band(curves: list[Curve]) -> plots.Band:
-    """The mean curve of runs over the steps that all of them reached, each run interpolated linearly."""
-    start, stop = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
+    def _when(self, runs: list[Curve], level: float) -> str:
+        firsts = np.array([self._first(curve, level) for curve in runs])
+        there = int(np.isfinite(firsts[:, 0]).sum())
+        step, seconds = np.median(firsts, axis=0)
+        clock = f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.1f} min"
+        of = f" ({there} of {len(runs)})" if 0 < there < len(runs) else ""
+        return (f"{step:,.0f}, {clock}" if np.isfinite(step) else "never") + of
+
+
+def _band(curves: list[Curve], over: Literal["steps", "minutes"] = "steps") -> plots.Band:
+    """The mean curve of runs over the steps (or minutes) that all of them reached, each run interpolated linearly."""
+    along = [curve.clock / 60 if over == "minutes" else curve.steps for curve in curves]
+    start, stop = max(x[0] for x in along), min(x[-1] for x in along)
     grid = np.linspace(start, stop, GRID) if stop > start else np.empty(0)
-    runs = np.array([np.interp(grid, curve.steps, curve.values) for curve in curves])  # (runs, GRID)
+    runs = np.array([np.interp(grid, x, curve.values) for x, curve in zip(along, curves, strict=True)])  # (runs, GRID)
     finals = np.array([curve.final for curve in curves])
     return plots.Band(grid, runs.mean(axis=0), *stats.band(runs), finals, stats.aggregate([finals], "mean"))
 

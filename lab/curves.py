@@ -7,7 +7,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ class Curve:
     command: str
     steps: np.ndarray
     values: np.ndarray
+    clock: np.ndarray
+    """(points,) seconds of wall clock since the run began, without the pauses before it was resumed."""
     seconds: float
-    """Wall clock: of the process that finished the run, or of an unfinished run's record from end to end."""
+    """The same at the record's end."""
     finished: bool
 
     @property
@@ -52,6 +54,24 @@ class Curve:
     @property
     def final(self) -> float:
         return float(self.values[-1])
+
+    def smoothed(self, points: int) -> "Curve":
+        """Each value the mean of itself and the `points` - 1 before it; what has not so many before it is left out.
+
+        Raises InputError for fewer values than that.
+        """
+        if not 1 <= points <= len(self.values):
+            raise InputError(
+                f"run {self.path} has {len(self.values)} points, so that a mean of {points} cannot be had; "
+                f"give from 1 to {len(self.values)}, or leave the run out"
+            )
+        means = np.convolve(self.values, np.full(points, 1 / points), "valid")
+        return replace(self, steps=self.steps[points - 1 :], values=means, clock=self.clock[points - 1 :])
+
+    def reaches(self, level: float, falling: bool = False) -> tuple[float, float]:
+        """Step and clock of the first value that is at least (falling: at most) `level`; infinite if none is."""
+        there = np.flatnonzero(self.values <= level if falling else self.values >= level)
+        return (float(self.steps[there[0]]), float(self.clock[there[0]])) if len(there) else (np.inf, np.inf)
 
     def setting(self, field: str) -> str:
         """A setting as text; unset where an older run did not have it yet."""
@@ -111,14 +131,15 @@ def _expand(paths: Sequence[Path]) -> Iterable[tuple[Path, bool]]:
 def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
     """A scalar's curve; failing that, the final figure of this name at the run's last step; None without either."""
     config, metadata = read_json(path / CONFIG), read_json(path / METADATA)
-    scalars = [entry for entry in entries if entry["kind"] == "scalar"]
-    points = [(entry["step"], entry["value"]) for entry in scalars if entry["tag"] == tag]
+    timed = list(zip(entries, _clock(entries), strict=True))
+    scalars = [(entry, clock) for entry, clock in timed if entry["kind"] == "scalar"]
+    points = [(entry["step"], entry["value"], clock) for entry, clock in scalars if entry["tag"] == tag]
     if not points:
-        last = max((entry["step"] for entry in scalars), default=0)
-        points = [(last, e["metrics"][tag]) for e in entries if e["kind"] == "end" and tag in e["metrics"]]
+        last = max((entry["step"] for entry, _ in scalars), default=0)
+        points = [(last, e["metrics"][tag], clock) for e, clock in timed if e["kind"] == "end" and tag in e["metrics"]]
     if not points:
         return None
-    finite = np.array([point for point in points if np.isfinite(point[1])], float).reshape(-1, 2)
+    finite = np.array([point for point in points if np.isfinite(point[1])], float).reshape(-1, 3)
     if len(finite) < len(points):
         lost = f"{len(points) - len(finite)} of {len(points)} values of {tag} are not finite"
         if not len(finite):
@@ -126,9 +147,17 @@ def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
         warnings.warn(f"{path}: {lost}, and left out", Notice, stacklevel=3)
     steps, at = np.unique(finite[:, 0], return_inverse=True)
     values = np.bincount(at, weights=finite[:, 1]) / np.bincount(at)  # episodes that end at one step: their mean
+    clock = np.zeros(len(steps))
+    np.maximum.at(clock, at, finite[:, 2])
     finished = (path / RESULT).exists()
-    seconds = read_json(path / RESULT)["seconds"] if finished else entries[-1]["time"] - entries[0]["time"]
-    return Curve(path, config, metadata["command"], steps, values, float(seconds), finished)
+    return Curve(path, config, metadata["command"], steps, values, clock, float(timed[-1][1]), finished)
+
+
+def _clock(entries: list[Entry]) -> np.ndarray:
+    """Seconds (entries,) since the run began; a pause, up to the next process's first entry, counts as nothing."""
+    times = np.array([entry["time"] for entry in entries])
+    resumed = [entry.get("resumed", False) for entry in entries]
+    return np.cumsum(np.where(resumed, 0.0, np.diff(times, prepend=times[:1])))
 
 
 def _tags(entries: list[Entry]) -> set[str]:

@@ -75,7 +75,7 @@ class Band(NamedTuple):
     """The runs of one group on one task: their mean curve with its 95 % interval, and what each ended with."""
 
     steps: np.ndarray
-    """(points,), none where the runs have no stretch in common."""
+    """(points,) or minutes; none where the runs have no stretch in common."""
     mean: np.ndarray
     low: np.ndarray
     """(points,), -inf for a single run."""
@@ -86,8 +86,12 @@ class Band(NamedTuple):
     """Their mean and its interval."""
 
 
-def seed_curves(panels: Mapping[str, Mapping[str, Band]], title: str, x: str, y: str, note: str) -> Figure:
+def seed_curves(
+    panels: Mapping[str, Mapping[str, Band]], title: str, x: str, y: str, note: str, levels: Sequence[float] = ()
+) -> Figure:
     """Groups of runs, each as its mean over seeds with a band: panels[task][group]; note: what the band is.
+
+    levels: values with a light line across.
 
     One task has its curves and, beside them on the same axis, every run's last value; several tasks have a panel each.
     Where runs have no curve, of one point each say, last values alone are drawn.
@@ -114,6 +118,8 @@ def seed_curves(panels: Mapping[str, Mapping[str, Band]], title: str, x: str, y:
             _bands(panel, bands, styles)
         else:
             _ends(panel, bands, styles)
+        for level in levels:
+            panel.axhline(level, color=LIGHT_GREY, linewidth=0.8, linestyle="--", zorder=0)
         lowest = number + columns >= len(panels)  # no panel below it
         label(panel, title, x if lowest and curved else "", y if alone else "")
         if not alone:
@@ -140,7 +146,8 @@ def _bands(panel: Axes, bands: Mapping[str, Band], styles: Mapping[str, tuple[st
         if np.isfinite(band.low).all():
             panel.fill_between(band.steps, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
         panel.plot(band.steps, band.mean, color=colour, linestyle=line, linewidth=2.2)
-    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    if max((band.steps[-1] for band in bands.values() if len(band.steps)), default=0) >= 1000:
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panel.margins(x=0.01)
 
 

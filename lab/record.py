@@ -78,9 +78,13 @@ class Record:
 
 
 def read(path: Path) -> list[Entry]:
-    """The valid entries of a record, rewinds applied. Warns about damaged lines, naming file and line."""
+    """The valid entries of a record, rewinds applied. Warns about damaged lines, naming file and line.
+
+    The first entry after a rewind has `resumed` true: the time before it is the pause, not the run's.
+    """
     kept: list[Entry | None] = []
     damaged = []
+    resumed = False
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     for number, line in enumerate(lines, start=1):
         entry = decode(line)
@@ -88,7 +92,9 @@ def read(path: Path) -> list[Entry]:
             damaged.append(number)
         if entry is not None and entry["kind"] == "rewind":
             kept[entry["to"] :] = [None] * (len(kept) - entry["to"])
-            entry = None
+            resumed, entry = True, None
+        elif entry is not None and resumed:
+            resumed, entry = False, {**entry, "resumed": True}
         kept.append(entry)
     # A line torn by a kill stands before the rewind of the resume that followed: void in any case.
     if lost := [number for number in damaged if not _followed_by_rewind(lines, number)]:

@@ -219,6 +219,88 @@ def test_a_final_figure_of_forecasts_where_less_is_better(tmp_path):
     assert found.figure().axes[0].get_xlabel() == ""  # one point a run: no curve
 
 
+# --- when it gets there ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The record's clock, stopped: seconds since the epoch are what the test says."""
+    now = [0.0]
+    monkeypatch.setattr("lab.run.time.time", lambda: now[0])
+    return now
+
+
+def test_the_clock_of_a_curve_leaves_out_the_pause_before_it_was_resumed(tmp_path, clock):
+    def report(run, **points):
+        for value, seconds in points.items():
+            clock[0] = seconds
+            run.scalar(TAG, len(value), len(value))
+
+    clock[0] = 1_000
+    with Run.open(tmp_path, "run", {"seed": 0}) as run:
+        report(run, a=1_010, aa=1_020)
+        run.checkpoint(2, {})
+        report(run, aaa=1_030)  # made void
+    clock[0] = 90_000
+    with Run.open(tmp_path, "run", {"seed": 0}, resume=True) as run:
+        report(run, aaa=90_004, aaaa=90_010, aaaaaa=90_030)
+        clock[0] = 90_031
+        run.finish({})
+    (found,) = curves.find([tmp_path], TAG)
+    assert found.steps.tolist() == [1, 2, 3, 4, 6]
+    assert found.clock.tolist() == [10, 20, 20, 26, 46] and found.seconds == 47
+    assert found.reaches(3) == (3, 20) and found.reaches(4.5) == (6, 46) and found.reaches(7) == (np.inf, np.inf)
+    assert found.reaches(2, falling=True) == (1, 10) and found.reaches(0, falling=True) == (np.inf, np.inf)
+
+
+def test_a_mean_of_points_by_hand(make):
+    (found,) = curves.find([make("a", {1: 0, 2: 3, 4: 9, 8: 6})], TAG)
+    mean = found.smoothed(3)
+    assert mean.steps.tolist() == [4, 8] and mean.values.tolist() == pytest.approx([4, 6]) and len(mean.clock) == 2
+    assert found.smoothed(1).values.tolist() == found.values.tolist()
+    for points in (0, 5):
+        with pytest.raises(InputError, match=f"a has 4 points, so that a mean of {points} cannot be had; give from 1"):
+            found.smoothed(points)
+
+
+def test_when_a_group_gets_there_is_the_median_of_its_runs(make, tmp_path, clock):
+    for seed, end in enumerate((5, 15, 25)):  # at steps 100, 200, 300, and as many seconds, each rises by `end`
+        clock[0] = 0
+        with Run.open(tmp_path, f"dqn-lab-catch-v0-{seed}", {"env": "lab/Catch-v0", "seed": seed}) as run:
+            for step in (100, 200, 300):
+                clock[0] = 10 * step
+                run.scalar(TAG, end * step / 100, step)
+    found = compared([tmp_path], levels=(15, 30, 60, 80))
+    assert found.printed_reached() == (
+        ["group", "15", "30", "60", "80"],
+        [["dqn", "100, 16.7 min", "200, 33.3 min (2 of 3)", "never (1 of 3)", "never"]],
+    )
+    table = found.reached()
+    assert table.loc[table["run"].str.endswith("0"), "step"].fillna(-1).tolist() == [300, -1, -1, -1]
+    assert table.loc[table["level"] == 30, "seconds"].fillna(-1).tolist() == [-1, 2_000, 2_000]
+    assert compared([tmp_path], levels=(5,), less_is_better=True).reached()["step"].fillna(-1).tolist() == [100, -1, -1]
+    figure = compared([tmp_path], levels=(30,), over="minutes", mean_of=1).figure()
+    assert figure.axes[0].get_xlabel() == "minutes of wall clock"
+    curve, level = figure.axes[0].lines
+    assert (curve.get_xdata()[0], curve.get_xdata()[-1]) == pytest.approx((1000 / 60, 3000 / 60))
+    assert set(level.get_ydata()) == {30}
+
+
+def test_the_command_says_when_a_score_is_reached(make, tmp_path, capsys):
+    points = {step: step for step in range(1, 41)}
+    run = make("dqn-pong-v5", points, tag="train/episode_return", env="ALE/Pong-v5", protocol="classic")
+    words = ["compare", str(run), "--tag", "train/episode_return", "--mean-of", "20", "--over", "minutes"]
+    words += ["--reach", "-1.5", "--reach", "20", "--reach", "99", "--runs", str(tmp_path / "out")]
+    assert main([*words, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [(row["level"], row["step"]) for row in shown["reached"]] == [(-1.5, 20), (20, 30), (99, None)]
+    csv = pd.read_csv(tmp_path / "out" / "compare-train-episode_return" / "reached.csv")
+    assert csv["step"].tolist()[:2] == [20, 30] and np.isnan(csv["seconds"].tolist()[2])
+    assert main(words) == 0
+    assert "Steps and wall clock until a curve first comes to" in capsys.readouterr().out
+    assert "give from 1 to 40" in refusal(capsys, *words, "--mean-of", "41")
+
+
 # --- what a reader must know ----------------------------------------------------------------------------------------
 
 
@@ -307,7 +389,7 @@ def test_the_command_writes_and_says_the_same(two_by_three, capsys):
     assert table["mean"].tolist() == [2, 4] and table["better"].tolist()[1] == shown["rows"][1]["better"]
     values = pd.read_csv(where / "curves.csv")
     assert values.groupby("run")["value"].last().tolist() == [1, 2, 3, 3, 4, 5]
-    assert sorted(values.columns) == ["group", "run", "seed", "step", "task", "value"]
+    assert sorted(values.columns) == ["group", "run", "seconds", "seed", "step", "task", "value"]
     assert (where / "figures" / "compare-curves.png").stat().st_size > 10_000
     assert json.loads((where / "result.json").read_text())["metrics"] == {"compare/dqn": 2, "compare/dqn-double": 4}
 

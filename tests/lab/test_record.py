@@ -44,6 +44,18 @@ def test_line_torn_by_a_kill_is_left_out_and_the_next_run_starts_on_a_new_line(t
     assert steps(path) == [0, 1, 2]
 
 
+def test_the_first_entry_after_a_rewind_says_that_the_run_was_resumed(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    written(path, range(3))
+    for to in (2, 2, 8):  # resumed twice from one checkpoint, and then from one of the second process
+        with Record(path) as log:
+            log.rewind(to, step=1)
+            log.append({"kind": "scalar", "step": to})
+            log.append({"kind": "scalar", "step": 9})
+    assert [entry["step"] for entry in record.read(path) if entry.get("resumed")] == [2, 8]
+    assert steps(path) == [0, 1, 2, 8, 9]
+
+
 def test_rewind_makes_void_what_came_after_and_nothing_else(tmp_path):
     path = tmp_path / "metrics.jsonl"
     written(path, range(6))
