@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 
 from agents.helper import Helper
+from agents.replay import Replay
 
 Ready = TypeVar("Ready")
 Seen = TypeVar("Seen")
@@ -20,16 +21,16 @@ Seen = TypeVar("Seen")
 
 class _Drawn(NamedTuple, Generic[Ready]):
     ready: Ready
-    random: torch.Tensor  # the generator's state before it was drawn
+    before: tuple[torch.Tensor, ...]  # the replay's `drawing` before it was drawn
 
 
 class Ahead(Generic[Ready, Seen]):
     """What a vector step of Algorithm 1 does beside Q's gradient steps: `begin` it, `take` minibatches, `finish`."""
 
-    def __init__(self, sample: Callable[[], Ready], random: Callable[[], torch.Generator], helper: Helper | None):
-        """sample: draws a minibatch by the generator that `random` returns; helper: the second thread; without one
-        each thing is done only when it is asked for."""
-        self.sample, self.random = sample, random
+    def __init__(self, sample: Callable[[], Ready], replay: Replay, helper: Helper | None):
+        """sample: draws a minibatch from `replay`; helper: the second thread; without one each thing is done only when
+        it is asked for."""
+        self.sample, self.replay = sample, replay
         self.helper = helper
         self.coming: deque[Future[_Drawn[Ready]]] = deque()
 
@@ -50,7 +51,7 @@ class Ahead(Generic[Ready, Seen]):
         return seen
 
     def _draw(self) -> _Drawn[Ready]:
-        before = self.random().get_state()
+        before = self.replay.drawing()
         return _Drawn(self.sample(), before)
 
     def take(self) -> Ready:
@@ -80,4 +81,4 @@ class Ahead(Generic[Ready, Seen]):
         """Forget the minibatches that were drawn for the next step, as if they had not been drawn."""
         if drawn := [each.result() for each in self.coming]:
             self.coming.clear()
-            self.random().set_state(drawn[0].random)
+            self.replay.draw_again(drawn[0].before)

@@ -50,10 +50,10 @@ def has_second_thread(config: DQNConfig, where: torch.device, threads: int) -> b
     """Whether minibatches are made ready beside the gradient steps, with torch at `threads`.
 
     On a CPU with a core to spare, for work that is worth it, and where nothing about a minibatch follows from Q's last
-    step (noise and priorities do).
+    step (noise does).
     """
     spare = where.type == "cpu" and threads < device.cores()
-    return spare and is_atari(config.env) and not (config.noisy or config.priority_alpha)
+    return spare and is_atari(config.env) and not config.noisy
 
 
 def _emulator_threads() -> dict[str, int]:
@@ -96,11 +96,13 @@ class Training:
         self.replay = _replay(config, tuple(kept), frame_type, where, folder)
         self.spread = spread(config.num_envs, config.epsilon_spread)
         self._explore, self._learn = self.agent.explore, self._update
+        # (slots, errors) of the newest vector step's minibatches, for their priorities
+        self.errors: list[tuple[torch.Tensor, torch.Tensor]] = []
         if where.type == "cuda":
             generators = (self.agent.random, self.replay.random)
             self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
         helper = Helper() if beside else None
-        self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, lambda: self.replay.random, helper)
+        self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, self.replay, helper)
         if helper:
             self.agent.share(helper)
         self.step = 0  # agent steps taken, over all environments
@@ -126,9 +128,9 @@ class Training:
             self.step += int(live.sum())
             due = self._due(self.step, self.updates)
             # ... observe the reward r_t and the image x_{t+1}; store the transition (phi_t, a_t, r_t, phi_{t+1}) in D
-            self.ahead.begin(
-                due, partial(self._observe, action, live), partial(self._after, self.step, self.updates + due)
-            )
+            observe = partial(self._observe, action, live, self.errors)
+            self.errors = []
+            self.ahead.begin(due, observe, partial(self._after, self.step, self.updates + due))
             # and while it works, sample minibatches of transitions from D and perform gradient steps
             for _ in range(due):
                 if config.anneal:
@@ -146,9 +148,14 @@ class Training:
         """Updates that are due after `step` agent steps when so many are done."""
         return max(0, (step - self.config.learning_starts) // self.config.train_every - done)
 
-    def _observe(self, action: np.ndarray, live: np.ndarray) -> Outcome:
-        """Wait for what came of the actions, and remember it."""
+    def _observe(
+        self, action: np.ndarray, live: np.ndarray, errors: list[tuple[torch.Tensor, torch.Tensor]]
+    ) -> Outcome:
+        """Wait for what came of the actions, and remember it, and the errors of the vector step before."""
         next_state, reward, terminated, truncated, info = self.envs.recv()
+        for slot, error in errors:
+            assert isinstance(self.replay, PrioritisedReplay)
+            self.replay.prioritise(slot, error)
         learned = np.sign(reward) if self.config.clip_rewards else reward
         newest = torch.from_numpy(self.state[:, -1])
         self.replay.add(tiles(newest) if self.tiled else newest, action, learned, terminated | info["life_lost"], live)
@@ -168,7 +175,10 @@ class Training:
         studied = self.ahead.take()
         loss, error = self.agent.update(studied)
         if isinstance(self.replay, PrioritisedReplay):
-            self.replay.prioritise(studied.batch.slot, error)
+            if error.is_cuda:  # in one graph with the draw
+                self.replay.prioritise(studied.batch.slot, error)
+            else:
+                self.errors.append((studied.batch.slot, error))
         return loss
 
     def _count(self, reward: np.ndarray, live: np.ndarray) -> list[tuple[int, float, int]]:
@@ -190,6 +200,7 @@ class Training:
             "step": self.step,
             "updates": self.updates,
             "loss": self.loss,
+            "errors": self.errors,
             "envs": self.envs.snapshot(),
             "ended": self.ended,
             "episode_return": self.episode_return,
@@ -201,6 +212,7 @@ class Training:
         self.agent.load_state_dict(state["agent"])
         self.replay.load_state_dict(state["replay"])
         self.step, self.updates, self.loss = state["step"], state["updates"], state["loss"]
+        self.errors = state.get("errors", [])  # older checkpoints have none: their replay knew them at once
         if state["envs"] is None:  # the emulator cannot be put back: new games, and no transition into them
             messages.print("the emulator cannot be put back where it was: new games begin", soft_wrap=True)
             self.replay.cut()

@@ -83,11 +83,18 @@ class PrioritisedReplay(Replay):
         self.beta.add_(self._beta_step).clamp_(max=1.0)
         return slot, (weight / weight.max()).float()
 
+    def drawing(self) -> tuple[torch.Tensor, ...]:
+        return (*super().drawing(), self.beta.clone())
+
+    def draw_again(self, drawing: tuple[torch.Tensor, ...]) -> None:
+        super().draw_again(drawing)
+        self.beta.copy_(drawing[1])
+
     def prioritise(self, slot: torch.Tensor, error: torch.Tensor) -> None:
-        """Give the slots (B,) the priorities of their errors (B,) >= 0."""
+        """Give the slots (B,) the priorities of their errors (B,) >= 0; those that hold no transition by now keep 0."""
         priority = (error.double() + self.SMALLEST) ** self.alpha
         self.highest.copy_(torch.maximum(self.highest, priority.max()))
-        self.tree.set(slot, priority)
+        self.tree.set(slot, torch.where(self.tree[slot] > 0, priority, 0.0))
 
     def state_dict(self) -> dict[str, Any]:
         mine = {"priorities": self.tree[: len(self)], "highest": self.highest, "beta": self.beta}

@@ -127,6 +127,14 @@ class Replay:
             raise ValueError("the replay holds no whole transition yet")
         return self.gather(*self._draw(batch_size))
 
+    def drawing(self) -> tuple[torch.Tensor, ...]:
+        """What a draw moves on; see `draw_again`."""
+        return (self.random.get_state(),)
+
+    def draw_again(self, drawing: tuple[torch.Tensor, ...]) -> None:
+        """Be as before the draw that followed `drawing`, so that it comes again."""
+        self.random.set_state(drawing[0])
+
     def _draw(self, batch_size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Slots (B,) and their weights: twice as many as are wanted are drawn, and the live among them come first."""
         uniform = torch.rand(2 * batch_size, generator=self.random, dtype=torch.float64, device=self.device)

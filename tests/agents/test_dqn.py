@@ -222,7 +222,9 @@ def alone_or_beside(config, beside, monkeypatch):
 @pytest.mark.parametrize("switch", [{}, {"train_every": 2, "target_every": 3}, {"train_every": 8, "double": True},
     {"train_every": 2, "target_every": 3, "double": True},
     {"munchausen": True}, {"distribution": "quantile", "atoms": 5}, {"max_gradient_norm": 0.01},
-    {"precision": "float32"}, {"precision": "bfloat16"}], ids=str)  # fmt: skip
+    {"precision": "float32"}, {"precision": "bfloat16"},
+    {"priority_alpha": 0.5, "train_every": 1, "replay_capacity": 99},
+    {"priority_alpha": 0.5, "train_every": 2, "target_every": 3, "double": True, "n_step": 3}], ids=str)  # fmt: skip
 def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
     """Also where the target network is copied between two minibatches that were made ready together, and where the
     hidden layer's weights are moved before the convolutions' gradients are there."""
@@ -233,9 +235,10 @@ def test_a_second_thread_changes_no_bit(small, monkeypatch, switch):
     assert_equal(left.state_dict(), right.state_dict())
 
 
+@pytest.mark.parametrize("priority_alpha", [0, 0.5])
 @pytest.mark.parametrize("train_every", [4, 1])  # one minibatch a vector step, or three
-def test_with_a_second_thread_it_resumes_in_every_bit(small, monkeypatch, train_every):
-    config = small("ALE/Breakout-v5", **ATARI, train_every=train_every)
+def test_with_a_second_thread_it_resumes_in_every_bit(small, monkeypatch, train_every, priority_alpha):
+    config = small("ALE/Breakout-v5", **ATARI, train_every=train_every, priority_alpha=priority_alpha)
     training = alone_or_beside(config, True, monkeypatch)
     saved = [copy.deepcopy(training.state_dict()) for _ in training if training.step in (180, 189)]
     for state in saved:

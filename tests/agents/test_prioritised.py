@@ -80,6 +80,25 @@ def test_new_transitions_get_the_highest_priority_there_was():
     assert replay.tree[replay.row(60)].tolist() == pytest.approx([7.0] * 3)
 
 
+def test_a_priority_that_comes_after_its_transition_went_revives_nothing():
+    replay, _ = prioritised(90, steps=100)
+    slot, zero = replay.sample(256).slot, np.zeros(3)
+    replay.add(np.zeros((3, 10, 10)), zero, zero, zero > 0, zero == 0)
+    gone = torch.arange(len(replay))[replay.row(replay.whole()[0] - 1)]
+    assert torch.isin(slot, gone).any()
+    replay.prioritise(slot, torch.full((256,), 2.0))
+    assert (replay.tree[gone] == 0).all() and (replay.tree[slot[~torch.isin(slot, gone)]] > 1).all()
+
+
+def test_the_same_draw_again():
+    replay, _ = prioritised()
+    before = replay.drawing()
+    first = replay.sample(8)
+    assert replay.beta > before[1]
+    replay.draw_again(before)
+    assert all(torch.equal(left, right) for left, right in zip(first, replay.sample(8), strict=True))
+
+
 def test_priorities_are_kept_over_a_resume():
     replay, _ = prioritised(120)
     replay.prioritise(replay.sample(8).slot, torch.arange(8.0))
