@@ -89,7 +89,9 @@ class Compare(Command):
         reached = {}
         if self.reach:
             reached["reached"] = comparison.reached().to_dict("records")
-            self.show("Steps and wall clock until a curve first comes to", *comparison.printed_reached())
+            self.show(
+                "Steps and wall clock until a curve first comes to, median over runs", *comparison.printed_reached()
+            )
         rows = table.to_dict("records")
         self.done({"tag": self.tag, "found": comparison.found(), "rows": rows, **reached}, run.path)
 

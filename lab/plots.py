@@ -131,9 +131,11 @@ def seed_curves(
         Line2D([], [], color=colour, linestyle=line if curved else "none", marker="" if curved else "D", linewidth=2.2)
         for colour, line in styles.values()
     ]
-    shown = [textwrap.fill(name, 44) for name in names]
+    ncols = min(3, len(names))
+    room = int((figure.get_figwidth() / ncols - 0.8) / 0.095)  # letters beside the handle, of 11 points
+    shown = [textwrap.fill(name, room) for name in names]
     figure.legend(
-        handles, shown, loc="outside lower center", ncols=min(3, len(names)), frameon=False, fontsize=11, title=note,
+        handles, shown, loc="outside lower center", ncols=ncols, frameon=False, fontsize=11, title=note,
         title_fontsize=10,
     )  # fmt: skip
     return figure

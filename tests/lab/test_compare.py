@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lab import compare, curves
 from lab.cli import main
@@ -324,6 +325,18 @@ def test_the_figure_has_a_line_and_a_band_for_each_group(two_by_three):
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["dqn", "dqn double"]
     assert legend.get_title().get_text().startswith("mean of 3 seeds with 95 % bootstrap interval")
+
+
+def test_long_names_stay_in_the_picture(make, tmp_path):
+    for number in range(5):
+        long = {"total_steps": 1_250_000 + number, "num_envs": 16 + number, "anneal_share": 0.34 + number / 100}
+        make(f"dqn-lab-catch-v0-{number}", {0: 0, 9: number}, **long)
+    figure = compared([tmp_path]).figure()
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()[1].get_text()) > 40
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 and box.x1 <= whole.x1 and whole.y0 <= box.y0
 
 
 def test_frames_are_mentioned_for_atari(make):
