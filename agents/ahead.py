@@ -1,8 +1,9 @@
 """Minibatches made ready by a second thread while the network learns from the one before.
 
-A gradient step needs things that do not depend on Q: the minibatch, and what the target network says of it. On a CPU
-another core can find them meanwhile, and take in what the emulator answers. Nothing else changes: minibatches are drawn
-in the same order from the same memory, so the weights are those of a single thread, bit for bit.
+A gradient step needs things that do not depend on Q's last one: the minibatch (priorities follow a vector step later),
+and what the target network says of it. On a CPU another core can find them meanwhile, and take in what the emulator
+answers. Nothing else changes: minibatches are drawn in the same order from the same memory, so the weights are those of
+a single thread, bit for bit.
 """
 
 from collections import deque

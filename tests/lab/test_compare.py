@@ -265,7 +265,7 @@ def test_a_mean_of_points_by_hand(make):
 
 
 def test_when_a_group_gets_there_is_the_median_of_its_runs(make, tmp_path, clock):
-    for seed, end in enumerate((5, 15, 25)):  # at steps 100, 200, 300, and as many seconds, each rises by `end`
+    for seed, end in enumerate((5, 15, 25)):  # at steps 100, 200, 300, ten times as many seconds, each rises by `end`
         clock[0] = 0
         with Run.open(tmp_path, f"dqn-lab-catch-v0-{seed}", {"env": "lab/Catch-v0", "seed": seed}) as run:
             for step in (100, 200, 300):
@@ -280,7 +280,7 @@ def test_when_a_group_gets_there_is_the_median_of_its_runs(make, tmp_path, clock
     assert table.loc[table["run"].str.endswith("0"), "step"].fillna(-1).tolist() == [300, -1, -1, -1]
     assert table.loc[table["level"] == 30, "seconds"].fillna(-1).tolist() == [-1, 2_000, 2_000]
     assert compared([tmp_path], levels=(5,), less_is_better=True).reached()["step"].fillna(-1).tolist() == [100, -1, -1]
-    figure = compared([tmp_path], levels=(30,), over="minutes", mean_of=1).figure()
+    figure = compared([tmp_path], levels=(30,), over="minutes").figure()
     assert figure.axes[0].get_xlabel() == "minutes of wall clock"
     curve, level = figure.axes[0].lines
     assert (curve.get_xdata()[0], curve.get_xdata()[-1]) == pytest.approx((1000 / 60, 3000 / 60))
