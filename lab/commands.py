@@ -63,7 +63,7 @@ class Compare(Command):
         from lab.curves import check_protocols, find, group
         from lab.run import Run, slug
 
-        curves = [curve.smoothed(self.mean_of) for curve in find(self.paths or [self.runs], self.tag)]
+        curves = find(self.paths or [self.runs], self.tag, self.mean_of)
         check_protocols(curves)
         groups = group(curves, self.by)
         comparison = Comparison(

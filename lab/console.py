@@ -1,6 +1,7 @@
 """What a person sees: progress bars and messages on standard error, results on standard output."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from rich.text import Text
 
 messages = Console(stderr=True, highlight=False)
 results = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+LOGGED_EVERY = 60.0  # seconds between two lines about a task in a log
 _shown: list[Progress] = []  # bars opened inside a bar join its display
 
 
@@ -30,7 +32,8 @@ def hush() -> None:
 def bar(label: str, total: int, unit: str = "steps", start: int = 0) -> Iterator[Callable[..., None]]:
     """A progress bar with rate and time left; yields `advance(n=1, note="")`.
 
-    On a terminal it moves; in a log it leaves one line when done. `start` is where a resumed task stands.
+    On a terminal it moves; in a log it leaves a line a minute and one when done. `start` is where a resumed task
+    stands.
     """
     if _shown:
         with _task(_shown[-1], label, total, unit, start) as advance:
@@ -52,11 +55,17 @@ def bar(label: str, total: int, unit: str = "steps", start: int = 0) -> Iterator
 @contextmanager
 def _task(progress: Progress, label: str, total: int, unit: str, start: int) -> Iterator[Callable[..., None]]:
     task = progress.add_task(label, total=total, completed=start, unit=unit, note="")
+    done, said = start, time.monotonic()
 
     def advance(n: int = 1, note: str = "") -> None:
+        nonlocal done, said
+        done += n
         progress.advance(task, n)
         if note:
             progress.update(task, note=note)
+        if not messages.is_terminal and time.monotonic() - said >= LOGGED_EVERY:
+            said = time.monotonic()
+            messages.print(Text(f"{label}: {done:,} of {total:,} {unit}  {note}".rstrip()), soft_wrap=True)
 
     try:
         yield advance

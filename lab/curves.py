@@ -84,14 +84,16 @@ class Curve:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def find(paths: Sequence[Path], tag: str) -> list[Curve]:
-    """The curves of `tag` in the runs given; a folder that is no run stands for the runs below it.
+def find(paths: Sequence[Path], tag: str, mean_of: int = 1) -> list[Curve]:
+    """The curves of `tag` in the runs given, each value a mean of so many; a folder that is no run stands for the runs
+    below it.
 
-    Raises InputError if a run that was named itself has no such tag, or if none has. Of the runs below a folder, those
-    without it and damaged ones are left out with a Notice, and so are copies: runs of the same settings and seed.
+    Raises InputError if a run that was named itself has no such tag or too few values, or if all are so. Of the runs
+    below a folder, those and damaged ones are left out with a Notice, and so are copies: of the same settings and seed.
     """
     curves: dict[Path, Curve] = {}
     without: list[str] = []
+    short: dict[int, InputError] = {}  # by the points that a run has
     tags: set[str] = set()
     for path, named in _expand(paths):
         try:
@@ -103,12 +105,20 @@ def find(paths: Sequence[Path], tag: str) -> list[Curve]:
             warnings.warn(f"left out: {error}", Notice, stacklevel=2)
             continue
         if found:
-            curves[path.resolve()] = found
+            try:
+                curves[path.resolve()] = found.smoothed(mean_of)
+            except InputError as error:
+                if named:
+                    raise
+                warnings.warn(f"left out: {error}", Notice, stacklevel=2)
+                short[len(found.values)] = error
         elif named:
             raise InputError(f"run {path} has no {tag}; --tag takes one of: {_listed(_tags(entries))}")
         else:
             tags |= _tags(entries)
             without.append(path.name)
+    if short and not curves:
+        raise short[max(short)]
     if not curves:
         where = ", ".join(map(str, paths))
         raise InputError(f"no run under {where} has {tag}; --tag takes one of: {_listed(tags)}")

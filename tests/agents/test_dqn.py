@@ -193,18 +193,22 @@ def test_a_batch_is_learned_from_by_its_weights(small):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: compares CUDA graphs with plain calls")
+@pytest.mark.parametrize("env", ["lab/Catch-v0", "ALE/Breakout-v5"])
 @pytest.mark.parametrize("switch", [{}, {"double": True, "n_step": 3, "priority_alpha": 0.5},
-    {"anneal": True, "anneal_share": 0.5}], ids=str)  # fmt: skip
-def test_captured_learning_equals_plain_learning_over_1000_updates(small, switch, monkeypatch):
+    {"anneal": True, "anneal_share": 0.5, "max_gradient_norm": 10.0}, {"noisy": True, "dueling": True},
+    {"optimizer": "rmsprop", "anneal": True}], ids=str)  # fmt: skip
+def test_captured_learning_equals_plain_learning_over_1000_updates(small, env, switch, monkeypatch):
+    """From the same data, since play is random to the end."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     where = torch.device("cuda")
-    config = small("lab/Catch-v0", total_steps=2_100, learning_starts=100, train_every=2, **switch)
+    config = small(env, total_steps=2_100, learning_starts=100, train_every=2, epsilon_end=1.0, **switch)
     captured = finished(Training(config, where))
     monkeypatch.setattr(
         "agents.algorithm.Captured",
         lambda function, *_: lambda *inputs: function(*(value.to(where) for value in inputs)),
     )
     plain = finished(Training(config, where))
-    assert captured.updates == plain.updates == 1000
+    assert captured.updates == plain.updates >= 1000
     assert torch.allclose(weights(captured.agent.q), weights(plain.agent.q), rtol=1e-3, atol=1e-5)
 
 

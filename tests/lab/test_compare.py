@@ -264,6 +264,18 @@ def test_a_mean_of_points_by_hand(make):
             found.smoothed(points)
 
 
+def test_a_run_too_short_for_a_mean_is_left_out_unless_it_was_named(make, tmp_path):
+    make("long", {1: 0, 2: 3, 3: 9})
+    short = make("short", {1: 0, 2: 3})
+    with pytest.warns(Notice, match="left out: run .*short has 2 points"):
+        (found,) = curves.find([tmp_path], TAG, 3)
+    assert found.path.name == "long" and found.values.tolist() == [4]
+    with pytest.raises(InputError, match="short has 2 points"):
+        curves.find([short], TAG, 3)
+    with pytest.warns(Notice), pytest.raises(InputError, match=r"long has 3 points.* give from 1 to 3"):
+        curves.find([tmp_path], TAG, 4)
+
+
 def test_when_a_group_gets_there_is_the_median_of_its_runs(make, tmp_path, clock):
     for seed, end in enumerate((5, 15, 25)):  # at steps 100, 200, 300, ten times as many seconds, each rises by `end`
         clock[0] = 0
