@@ -141,7 +141,7 @@ def _expand(paths: Sequence[Path]) -> Iterable[tuple[Path, bool]]:
 def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
     """A scalar's curve; failing that, the final figure of this name at the run's last step; None without either."""
     config, metadata = read_json(path / CONFIG), read_json(path / METADATA)
-    timed = list(zip(entries, _clock(entries), strict=True))
+    timed = list(zip(entries, record.clock(entries), strict=True))
     scalars = [(entry, clock) for entry, clock in timed if entry["kind"] == "scalar"]
     points = [(entry["step"], entry["value"], clock) for entry, clock in scalars if entry["tag"] == tag]
     if not points:
@@ -161,13 +161,6 @@ def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
     np.maximum.at(clock, at, finite[:, 2])
     finished = (path / RESULT).exists()
     return Curve(path, config, metadata["command"], steps, values, clock, float(timed[-1][1]), finished)
-
-
-def _clock(entries: list[Entry]) -> np.ndarray:
-    """Seconds (entries,) since the run began; a pause, up to the next process's first entry, counts as nothing."""
-    times = np.array([entry["time"] for entry in entries])
-    resumed = [entry.get("resumed", False) for entry in entries]
-    return np.cumsum(np.where(resumed, 0.0, np.diff(times, prepend=times[:1])))
 
 
 def _tags(entries: list[Entry]) -> set[str]:

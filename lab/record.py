@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -100,6 +101,17 @@ def read(path: Path) -> list[Entry]:
     if lost := [number for number in damaged if not _followed_by_rewind(lines, number)]:
         warnings.warn(f"{path}: damaged line {', '.join(map(str, lost[:5]))} left out", Notice, stacklevel=2)
     return [entry for entry in kept if entry is not None]
+
+
+def clock(entries: Iterable[Entry]) -> list[float]:
+    """Seconds since the run began at each entry; a pause, up to the next process's first entry, counts as nothing."""
+    seconds, found, before = 0.0, [], None
+    for entry in entries:
+        if before is not None and not entry.get("resumed", False):
+            seconds += entry["time"] - before
+        before = entry["time"]
+        found.append(seconds)
+    return found
 
 
 def _followed_by_rewind(lines: list[bytes], number: int) -> bool:

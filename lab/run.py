@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lab import checkpoint
+from lab import checkpoint, record
 from lab.board import RECORD, Board, gif
 from lab.errors import InputError
 from lab.jsonfile import read_json, write_json
@@ -45,7 +45,7 @@ class Run:
     def __init__(self, path: Path, config: dict[str, Any], metrics: Sequence[str], resume: bool):
         self.path = path
         self.config = config
-        self.started = time.monotonic()
+        self.started, self._before = time.monotonic(), 0.0  # seconds of the processes before this one
         path.mkdir(parents=True, exist_ok=True)
         self._lock = hold(path)
         (path / RESULT).unlink(missing_ok=True)  # a run that goes on is not finished
@@ -57,6 +57,7 @@ class Run:
             step, saved = found
             self.restored = step, saved["state"]
             self._record.rewind(saved["record_lines"], step)
+            self._before = max(record.clock(record.read(path / RECORD)), default=0.0)
             self._board = Board(path, purge_step=step + 1)
             return
         write_json(path / CONFIG, config)
@@ -189,11 +190,14 @@ class Run:
         return checkpoint.save(self.path / "checkpoints", step, saved, keep)
 
     def finish(self, metrics: Mapping[str, float], **details: Any) -> None:
-        """Write result.json: the metrics, the seconds this process took, and any JSON `details`. The run is done."""
+        """Write result.json: the metrics, the seconds that the run took, and any JSON `details`. The run is done.
+
+        Of a resumed run: by its record, over all its processes, without what was made void and the pauses between.
+        """
         values = {tag: float(value) for tag, value in metrics.items()}
         self._write({"kind": "end", "metrics": values})
         self._record.sync()
-        seconds = round(time.monotonic() - self.started, 3)
+        seconds = round(self._before + time.monotonic() - self.started, 3)
         write_json(self.path / RESULT, {"metrics": values, "seconds": seconds, **details})
 
     # --- inside -----------------------------------------------------------------------------------------------------

@@ -118,6 +118,30 @@ def test_resumed_run_has_no_doubled_step(tmp_path):
     assert curve(path) == expected
 
 
+def test_the_seconds_of_a_resumed_run_are_those_of_all_its_processes(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("lab.run.time.time", lambda: 1e9 + now[0])
+    monkeypatch.setattr("lab.run.time.monotonic", lambda: now[0])
+
+    def scalar(at, step):
+        now[0] = at
+        run.scalar("train/loss", 1, step)
+
+    with Run.open(tmp_path, "run", Settings()) as run:
+        scalar(10, 1)
+        run.checkpoint(1, {})
+        scalar(15, 2)  # made void
+    for begin in (1_000, 5_000):  # 20 and 30 seconds
+        now[0] = begin
+        with Run.open(tmp_path, "run", Settings(), resume=True) as run:
+            scalar(begin, 2)
+            scalar(begin + 20, 3)
+            run.checkpoint(3, {})
+            now[0] = begin + 30
+            run.finish({})
+    assert json.loads((run.path / "result.json").read_text())["seconds"] == pytest.approx(10 + 20 + 30)
+
+
 def test_run_killed_before_its_first_checkpoint_starts_over(tmp_path):
     with Run.open(tmp_path, "run", Settings(), metrics=["eval/score"]) as run:
         run.scalar("train/loss", 9, 0)
