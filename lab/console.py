@@ -32,8 +32,8 @@ def hush() -> None:
 def bar(label: str, total: int, unit: str = "steps", start: int = 0) -> Iterator[Callable[..., None]]:
     """A progress bar with rate and time left; yields `advance(n=1, note="")`.
 
-    On a terminal it moves; in a log it leaves a line a minute and one when done. `start` is where a resumed task
-    stands.
+    On a terminal it moves; in a log it leaves a line when done, and at most one a minute until then. `start` is
+    where a resumed task stands.
     """
     if _shown:
         with _task(_shown[-1], label, total, unit, start) as advance:

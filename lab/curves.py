@@ -93,32 +93,27 @@ def find(paths: Sequence[Path], tag: str, mean_of: int = 1) -> list[Curve]:
     """
     curves: dict[Path, Curve] = {}
     without: list[str] = []
-    short: dict[int, InputError] = {}  # by the points that a run has
+    refused: InputError | None = None
     tags: set[str] = set()
     for path, named in _expand(paths):
         try:
             entries = record.read(path / RECORD)
             found = _curve(path, entries, tag)
+            if found:
+                curves[path.resolve()] = found.smoothed(mean_of)
         except InputError as error:
             if named:
                 raise
             warnings.warn(f"left out: {error}", Notice, stacklevel=2)
+            refused = error
             continue
-        if found:
-            try:
-                curves[path.resolve()] = found.smoothed(mean_of)
-            except InputError as error:
-                if named:
-                    raise
-                warnings.warn(f"left out: {error}", Notice, stacklevel=2)
-                short[len(found.values)] = error
-        elif named:
-            raise InputError(f"run {path} has no {tag}; --tag takes one of: {_listed(_tags(entries))}")
-        else:
+        if not found:
+            if named:
+                raise InputError(f"run {path} has no {tag}; --tag takes one of: {_listed(_tags(entries))}")
             tags |= _tags(entries)
             without.append(path.name)
-    if short and not curves:
-        raise short[max(short)]
+    if refused and not curves and not without:
+        raise refused
     if not curves:
         where = ", ".join(map(str, paths))
         raise InputError(f"no run under {where} has {tag}; --tag takes one of: {_listed(tags)}")

@@ -45,7 +45,8 @@ class Run:
     def __init__(self, path: Path, config: dict[str, Any], metrics: Sequence[str], resume: bool):
         self.path = path
         self.config = config
-        self.started, self._before = time.monotonic(), 0.0  # seconds of the processes before this one
+        self.started = time.monotonic()
+        self._before = 0.0  # seconds of the processes before this one
         path.mkdir(parents=True, exist_ok=True)
         self._lock = hold(path)
         (path / RESULT).unlink(missing_ok=True)  # a run that goes on is not finished

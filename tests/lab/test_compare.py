@@ -272,7 +272,7 @@ def test_a_run_too_short_for_a_mean_is_left_out_unless_it_was_named(make, tmp_pa
     assert found.path.name == "long" and found.values.tolist() == [4]
     with pytest.raises(InputError, match="short has 2 points"):
         curves.find([short], TAG, 3)
-    with pytest.warns(Notice), pytest.raises(InputError, match=r"long has 3 points.* give from 1 to 3"):
+    with pytest.warns(Notice), pytest.raises(InputError, match=r"short has 2 points.* give from 1 to 2"):
         curves.find([tmp_path], TAG, 4)
 
 
