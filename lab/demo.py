@@ -1,11 +1,14 @@
 """The tour that `make demo` runs: every bench at work on real ROMs and series, and one page of what came out.
 
-Each part is a command that anybody can type; the tour only puts them one after the other.
+Each part is a command that anybody can type; the tour only puts them one after the other, and side by side
+within a part where none needs what another has made.
 """
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -20,8 +23,8 @@ from lab.run import slug
 
 PARTS = {
     "Pong: DQN on the real Atari ROM": [
-        "train dqn --env ALE/Pong-v5 --total-steps 10000 --learning-starts 2000 --replay-capacity 10000 "
-        "--epsilon-steps 8000 --target-every 500 --log-every 250 --eval-episodes 2 --name pong",
+        "train dqn --env ALE/Pong-v5 --num-envs 4 --total-steps 6000 --learning-starts 1500 --replay-capacity 6000 "
+        "--epsilon-steps 4500 --target-every 500 --log-every 250 --eval-episodes 2 --name pong",
         "watch {root}/pong",
     ],
     "Pong, played by a trained DQN": ["watch {trained}/pong --name watch-trained-pong"],
@@ -42,8 +45,8 @@ PARTS = {
 TRAINED = Path(__file__).parents[1] / "results" / "atari"  # in a checkout: policies that took their time
 MARK = ".tour"  # in the folder of a tour, which the next tour may replace
 TOO_SHORT = (
-    "Too short to mean anything: {steps:,} agent steps are 0.02 % of the 50 million behind the published score. What "
-    "this shows is that the real game is played and learned from, at {rate:.0f} agent steps a second."
+    "Too short to mean anything: {steps:,} agent steps are {share:.2%} of the 50 million behind the published score. "
+    "What this shows is that the real game is played and learned from, at {rate:.0f} agent steps a second."
 )
 OVERVIEW = (
     "catch/figures/train-learning_curve.png",
@@ -72,13 +75,13 @@ def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
     for number, (title, commands) in enumerate(parts.items(), start=1):
         messages.rule(f"[bold]{number}/{len(parts)}  {title}", align="left")
         started = time.monotonic()
-        for command in commands:
-            _run(command.format(root=root, trained=trained), root, lab)
+        _part([command.format(root=root, trained=trained) for command in commands], root, lab)
         if title.startswith("Pong:"):
             result = json.loads((root / "pong" / "result.json").read_text())
             rate = result["metrics"]["time/steps_per_second"]
-            notes["pong"] = notes["watch-pong"] = TOO_SHORT.format(steps=result["steps"], rate=rate)
-            messages.print(f"[bold]{notes['pong']}")
+            note = TOO_SHORT.format(steps=result["steps"], share=result["steps"] / 50e6, rate=rate)
+            notes["pong"] = notes["watch-pong"] = note
+            messages.print(f"[bold]{note}")
         messages.print(f"({time.monotonic() - started:.0f} s)\n")
     page = report.write(root, "The lab in one tour", notes)
     overview([root / name for name in OVERVIEW]).save(root / "overview.png")
@@ -87,6 +90,39 @@ def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
     shown = tensorboard.relative_to(Path.cwd()) if tensorboard.is_relative_to(Path.cwd()) else tensorboard
     messages.print(f"  {shown} --logdir {root}", soft_wrap=True, markup=False)
     return page
+
+
+def _part(commands: list[str], root: Path, lab: Callable[[list[str]], int]) -> None:
+    """Run a part's commands; those after the first that work on nothing in the tour's folder do so beside it."""
+    beside = {command: _start(command, root) for command in commands[1:] if str(root) not in command}
+    try:
+        for command in commands:
+            if command in beside:
+                _finish(beside[command])
+            else:
+                _run(command, root, lab)
+    finally:
+        for process in beside.values():  # still there after a failure only
+            with process:
+                process.kill()
+
+
+def _start(command: str, root: Path) -> subprocess.Popen[str]:
+    """The command in a process of its own, which keeps what it prints."""
+    code = "import sys, pathlib, lab.cli, lab.demo as d; d._run(sys.argv[1], pathlib.Path(sys.argv[2]), lab.cli.main)"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, command, str(root)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": str(messages.width)},
+    )  # fmt: skip
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    """Wait for it, and print what it has printed."""
+    output, told = process.communicate()
+    messages.print(told, end="", markup=False, highlight=False, soft_wrap=True)
+    print(output, end="", flush=True)
+    if process.returncode:
+        raise SystemExit(process.returncode)
 
 
 def _run(command: str, root: Path, lab: Callable[[list[str]], int]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import time
 
 import imageio_ffmpeg
@@ -11,6 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lab import demo
+from lab.cli import main
 from lab.demo import PARTS
 from lab.device import cores
 
@@ -60,6 +62,35 @@ def test_tour_shows_every_bench_in_six_minutes(lab_command, tmp_path):
             events.PluginTagToContent("hparams")
         ), name
     assert seconds < 360, f"the tour took {seconds:.0f} s on {cores()} cores at a load of {os.getloadavg()[0]:.1f}"
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The commands started beside others, with their processes."""
+    kept = {}
+    start = demo._start
+    monkeypatch.setattr(demo, "_start", lambda command, root: kept.setdefault(command, start(command, root)))
+    return kept
+
+
+def test_what_needs_nothing_of_the_tour_runs_beside_it(tmp_path, capfd, started):
+    shown = f"list --runs {tmp_path}"
+    demo._part(["reproduce power-1000", "reproduce node-minus-23", shown], tmp_path, main)
+    assert list(started) == ["reproduce node-minus-23"]  # the list is of what was made before it
+    printed = capfd.readouterr()
+    assert re.findall(r"^\$ lab (\w+ \S+)", printed.err, re.M) == [
+        "reproduce power-1000", "reproduce node-minus-23", "list --runs"]  # fmt: skip
+    results = [line.rpartition("/")[2] for line in printed.out.splitlines() if line.startswith("Result: ")]
+    assert results[:2] == ["reproduce-power-1000", "reproduce-node-minus-23"]
+    with pytest.raises(SystemExit) as stopped:
+        demo._part(["reproduce power-1000", "reproduce nothing"], tmp_path, main)
+    assert stopped.value.code == 2 and "unknown experiment 'nothing'" in capfd.readouterr().err
+
+
+def test_a_failure_leaves_no_process_behind(tmp_path, started):
+    with pytest.raises(SystemExit):
+        demo._part(["reproduce nothing", "train dqn --env lab/Catch-v0"], tmp_path, main)
+    assert [process.returncode for process in started.values()] == [-signal.SIGKILL]
 
 
 def test_overview_holds_four_pictures(tmp_path):
