@@ -1,5 +1,6 @@
 """CUDA graphs: a function's hundreds of small kernels recorded once, then launched as one."""
 
+import gc
 from collections.abc import Callable, Sequence
 
 import torch
@@ -35,6 +36,7 @@ class Captured:
             torch.cuda.current_stream(self.device).wait_stream(self.stream)
             return output
         if self.graph is None:
+            gc.collect()  # an older graph that were to die during the recording would spoil it
             self.graph = torch.cuda.CUDAGraph()
             for generator in self.random:
                 self.graph.register_generator_state(generator)

@@ -55,7 +55,8 @@ class Categorical:
         self.support = torch.linspace(-v_max, v_max, atoms, device=device)
 
     def values(self, output: torch.Tensor) -> torch.Tensor:
-        return functional.softmax(output, dim=2) @ self.support
+        # not their matrix product, which autocast would compute in bfloat16
+        return (functional.softmax(output, dim=2) * self.support).sum(dim=2)
 
     def losses(self, chosen, following, reward, terminal, gamma):
         position = td_target(reward[:, None], terminal[:, None], self.support, gamma[:, None])  # (B, N)

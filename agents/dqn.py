@@ -218,9 +218,15 @@ class DQN:
         return {**parts, "random": self.random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises InputError for the state of an older version."""
+        """Before the first gradient step, as a CUDA graph keeps the tensors that it was recorded with.
+
+        Raises InputError for the state of an older version, or of another kind of device.
+        """
         if missing := sorted(self._parts().keys() - state.keys()):
             raise InputError(f"the checkpoint is an older version's, without {missing[0]}; give another --name")
+        if len(state["random"]) != len(self.random.get_state()):  # Philox on a GPU, Mersenne twister on a CPU
+            made, here = ("a GPU", "a CPU") if self.device.type == "cpu" else ("a CPU", "a GPU")
+            raise InputError(f"the checkpoint is from {made}, and this is {here}; go on there, or give another --name")
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         for group in self._groups():

@@ -181,6 +181,18 @@ def test_values_are_finer_than_bfloat16(small):
     assert hidden.dtype == torch.bfloat16 and (values.bfloat16().float() != values).any()
 
 
+@pytest.mark.parametrize("distribution", ["expected", "categorical", "quantile"])
+def test_double_dqn_asks_for_values_finer_than_bfloat16(small, distribution):
+    """Within a gradient step too, where all of what Q says is asked under one autocast."""
+    config = small("lab/Catch-v0", precision="bfloat16", double=True, distribution=distribution)
+    agent = DQN((4, 10, 10), 6, config, CPU)
+    agent.bfloat16 = True  # also where the processor is slow at it
+    states = agent.prepare(torch.randint(0, 256, (8, 4, 10, 10), dtype=torch.uint8))
+    with agent._autocast():
+        within = agent._online(states)
+    assert within.dtype == torch.float32 and torch.equal(within, agent._online(states))
+
+
 def test_a_batch_is_learned_from_by_its_weights(small):
     """A transition of weight 0 changes nothing."""
     first, second = (DQN((1, 8), 3, small("test/Line-v0"), CPU) for _ in range(2))
@@ -225,7 +237,8 @@ def alone_or_beside(config, beside, monkeypatch):
 
 @pytest.mark.parametrize("switch", [{}, {"train_every": 2, "target_every": 3}, {"train_every": 8, "double": True},
     {"train_every": 2, "target_every": 3, "double": True},
-    {"munchausen": True}, {"distribution": "quantile", "atoms": 5}, {"max_gradient_norm": 0.01},
+    {"munchausen": True}, {"distribution": "quantile", "atoms": 5},
+    {"distribution": "categorical", "atoms": 5, "double": True, "precision": "bfloat16"}, {"max_gradient_norm": 0.01},
     {"precision": "float32"}, {"precision": "bfloat16"},
     {"priority_alpha": 0.5, "train_every": 1, "replay_capacity": 99},
     {"priority_alpha": 0.5, "train_every": 2, "target_every": 3, "double": True, "n_step": 3}], ids=str)  # fmt: skip
@@ -314,6 +327,17 @@ def test_an_older_versions_checkpoint_is_refused_in_one_line(small):
     del saved["agent"]["hidden_optimizer"]
     with pytest.raises(InputError, match=r"older version's, without hidden_optimizer; give another --name"):
         training.load_state_dict(saved)
+
+
+def test_a_checkpoint_from_a_gpu_is_refused_in_one_line(small):
+    training = Training(small("lab/Catch-v0"), CPU)
+    saved = copy.deepcopy(training.state_dict())
+    before = copy.deepcopy(saved)
+    saved["agent"]["random"] = torch.zeros(16, dtype=torch.uint8)  # as long as a CUDA generator's
+    saved["agent"]["q"] = {name: value + 1 for name, value in saved["agent"]["q"].items()}
+    with pytest.raises(InputError, match="from a GPU, and this is a CPU; go on there, or give another --name"):
+        training.load_state_dict(saved)
+    assert_equal(training.agent.state_dict(), before["agent"])
 
 
 def test_a_replay_that_kept_its_frames_otherwise_is_refused_in_one_line(small):
