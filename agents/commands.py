@@ -37,7 +37,7 @@ class TrainDQN(Command):
 
         config = self.config
         check(config)
-        check_playable(config)  # what cannot work is said before a run is made
+        check_playable(config, self.runs)  # what cannot work is said before a run is made
         name = self.name or slug(f"dqn-{config.env.removeprefix('ALE/').lower()}")
         path = Run.find(self.runs, name, config) if self.resume else None
         if path and (path / RESULT).exists():  # done already
@@ -137,8 +137,9 @@ class Watch(Command):
         agent, config, step = _load(self.run)
         settings = {"run": str(self.run), "agent_step": step, "seed": self.seed}
         name = self.name or slug(f"watch-{self.run.resolve().name}")
-        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:
-            frames, score = film(agent, config, 2_000_000 + self.seed)
+        with device.threads(config.threads):
+            frames, score = film(agent, config, 2_000_000 + self.seed)  # no run is made of what draws no pictures
+        with Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:
             path = run.video("eval/episode", frames, fps=15)
             run.finish({"eval/return": score}, steps=len(frames) - 1)
         played = {"return": score, "steps": len(frames) - 1}

@@ -1,5 +1,8 @@
 """The environments of a config, with what cannot be played said in one line."""
 
+import shutil
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -27,8 +30,9 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
     return made
 
 
-def check_playable(config: DQNConfig) -> None:
-    """Raises InputError if the config's environment has frames for which there is no network."""
+def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
+    """Raises InputError if the config's environment has frames for which there is no network, or if its replay would
+    not fit: into memory, or onto the disk of `folder`."""
     made = make_envs(config, 1)
     space = made.single_observation_space
     made.close()
@@ -39,19 +43,22 @@ def check_playable(config: DQNConfig) -> None:
             QNetwork(space.shape, 1)
     except ValueError as error:
         raise InputError(f"environment {config.env} cannot be learned: {error}") from None
-    _check_memory(config, space)
+    _check_memory(config, space, folder)
 
 
-def _check_memory(config: DQNConfig, space: gymnasium.spaces.Box) -> None:
+def _check_memory(config: DQNConfig, space: gymnasium.spaces.Box, folder: Path) -> None:
     """A replay that does not fit is said before training, not by the system that ends it."""
     from lab.device import memory_available
 
-    frame = space.dtype.itemsize
-    for side in space.shape[1:]:
-        frame *= side
-    needed, there = config.replay_capacity * (frame + 8), memory_available()
-    if needed > there and not config.memory_map:
+    frame = space.dtype.itemsize * prod(space.shape[1:])
+    if config.memory_map:
+        while not folder.exists():  # it will be made
+            folder = folder.parent
+        per, there, where, else_ = frame, shutil.disk_usage(folder).free, f"free on the disk of {folder}", ""
+    else:
+        per, there, where, else_ = frame + 8, memory_available(), "free", ", or --memory-map to keep the frames on disk"
+    if config.replay_capacity * per > there:
         raise InputError(
-            f"replay_capacity={config.replay_capacity:,} takes {needed / 2**30:,.1f} GiB, and {there / 2**30:.1f} GiB "
-            f"are free; give at most {there // (frame + 8):,}, or --memory-map to keep the frames on disk"
+            f"replay_capacity={config.replay_capacity:,} takes {config.replay_capacity * per / 2**30:,.1f} GiB, and "
+            f"{there / 2**30:.1f} GiB are {where}; give at most {there // per:,}{else_}"
         )

@@ -134,7 +134,9 @@ def load(run: Path) -> tuple[DQN, DQNConfig, int]:
     elif found := checkpoint.load_newest(run / "checkpoints"):
         step, weights = found[0], found[1]["state"]["training"]["agent"]["q"]
     else:
-        raise InputError(f"run {run} has no intact policy; train it with lab train dqn, or go on with --resume")
+        raise InputError(f"run {run} has no intact policy; train it anew with lab train dqn")
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise InputError(f"the policy of {run} at agent step {step:,} has weights that are not finite; train it anew")
     games = make_envs(config, 1)
     where = device.choose(
         "auto" if config.device.startswith("cuda") and not torch.cuda.is_available() else config.device

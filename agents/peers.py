@@ -354,11 +354,15 @@ def load(run: Path) -> tuple[Player, PeerConfig, int]:
     Raises InputError if there is none.
     """
     values = read_json(run / CONFIG)
-    kind = CONFIGS.get(values.pop("algorithm", ""))
+    algorithm = values.pop("algorithm", "")
+    kind = CONFIGS.get(algorithm)
     found = checkpoint.load_newest(run / "policy")
     if kind is None or found is None:
         raise InputError(f"{run} is no run of lab train {' | '.join(CONFIGS)} with an intact policy")
-    config = kind(**values)
+    try:
+        config = kind(**values)
+    except TypeError:
+        raise InputError(f"{run} is no run of lab train {algorithm}: {CONFIG} has other settings") from None
     games = Adapter(make_envs(played(config), config.num_envs))
     nothing_kept = replace(config, replay_capacity=1) if isinstance(config, SB3DQNConfig) else config
     model = build(nothing_kept, games, torch.device("cpu"))

@@ -13,6 +13,7 @@ from agents.dqn import DQN
 from agents.environments import check_playable
 from agents.evaluate import evaluate
 from agents.networks import no_noise
+from envs import is_atari
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -25,9 +26,13 @@ _SILENT = (
     "agent step {:,}: a whole layer of Q is 0, so all states look alike to it; if it stays so nothing more is learned. "
     "Begin again with a smaller --learning-rate, or on pixels with --centred"
 )
+_DIVERGED = (
+    "agent step {:,}: the loss is {}, so nothing more can be learned; begin again under another --name with a smaller "
+    "--learning-rate, or with --max-gradient-norm 10"
+)
 _AT_MOST = {
     "seed": 2**30, "threads": 1024, "stack": 255, "n_step": 1000, "num_envs": 4096, "atoms": 1000,
-    "max_gradient_norm": 1e6, "epsilon_spread": 100,
+    "max_gradient_norm": 1e6, "epsilon_spread": 100, "batch_size": 2**20,
 }  # fmt: skip
 
 
@@ -47,6 +52,10 @@ def check(config: DQNConfig) -> None:
     for name, most in _AT_MOST.items():
         if not 0 <= getattr(config, name) <= most:
             raise InputError(f"{name} must lie in 0 .. {most}, not {getattr(config, name)}")
+    if config.distribution != "expected" and config.loss != DQNConfig.loss:
+        raise InputError(f"distribution={config.distribution} has a loss of its own; leave loss={config.loss} out")
+    if is_atari(config.env) and config.stack != 4:
+        raise InputError(f"Atari's states are 4 frames, in either protocol; leave stack={config.stack} out")
     if config.munchausen and (config.double or config.distribution != "expected"):
         other = "double" if config.double else f"distribution={config.distribution}"
         raise InputError(f"munchausen has a target of its own, which {other} would change; leave one of them out")
@@ -75,7 +84,7 @@ def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     None when Ctrl-C stopped it, after a checkpoint.
     """
     check(config)
-    check_playable(config)
+    check_playable(config, run.path)
     with device.threads(config.threads):
         return _train(config, run)
 
@@ -87,6 +96,13 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
         _, saved = run.restored
         training.load_state_dict(saved["training"])
         recent = saved["recent"]
+        messages.print(f"going on with {run.path} from agent step {training.step:,}", soft_wrap=True)
+    if config.learning_starts >= config.total_steps:
+        messages.print(
+            f"nothing will be learned: learning_starts={config.learning_starts:,} is not below "
+            f"total_steps={config.total_steps:,}",
+            soft_wrap=True,
+        )
 
     began, first_step = time.perf_counter(), training.step
     with bar(config.env, config.total_steps, "steps", start=first_step) as advance, stop_wanted() as stopping:
@@ -99,6 +115,8 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
             if step // config.log_every > before // config.log_every:
                 curves = _curves(training, tick, recent)
                 run.scalars(curves, step)
+                if not math.isfinite(curves.get("train/loss", 0)):
+                    raise InputError(_DIVERGED.format(step, curves["train/loss"]))
                 if curves["train/dormant_units"] == 1 and not silent:
                     silent = True
                     messages.print(_SILENT.format(step), soft_wrap=True)
@@ -114,7 +132,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
                 return None
             advance(step - before, note=f"return {np.mean(recent):.2f}" if recent else "")
             before = step
-    steps_per_second = (training.step - first_step) / (time.perf_counter() - began)
+    rate = (training.step - first_step) / (time.perf_counter() - began)
     if saved_at != training.step:
         _save(run, training, recent)
 
@@ -126,8 +144,9 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
         "eval/return_mean": returns.mean(),
         "eval/return_std": returns.std(),
         "train/return_last_100": np.mean(recent) if recent else np.nan,
-        "time/steps_per_second": steps_per_second,
     }
+    if training.step > first_step:  # not where only the evaluation was left to do
+        metrics["time/steps_per_second"] = rate
     run.figure("train/learning_curve", _figure(run, config, metrics["eval/return_mean"]))
     run.finish(metrics, steps=training.step, updates=training.updates, episodes=config.eval_episodes)
     return metrics

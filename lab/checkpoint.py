@@ -9,6 +9,7 @@ checkpoints beside it share, so that only those that changed are written.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from lab.errors import InputError, Notice
@@ -85,7 +87,8 @@ class Pieces:
             if old == version and (folder / file).exists():
                 continue
             file = f"{number:05d}-{uuid.uuid4().hex}.safetensors"  # a name never used before: old ones stay as they are
-            save_file({"piece": piece.detach().cpu().contiguous()}, folder / file)
+            with writing(folder / file):
+                save_file({"piece": piece.detach().cpu().contiguous()}, folder / file)
             _flush(folder / file)
             self.files[number] = (version, file, _sha256(folder / file))
         _flush(folder)
@@ -109,7 +112,8 @@ def save(folder: Path, step: int, state: Any, keep: int = 2) -> Path:
     tree = _pack(state, "", arrays, pieces)
     for each in pieces:
         each.write(folder / PIECES)
-    save_file(arrays, temporary / ARRAYS)
+    with writing(temporary / ARRAYS):
+        save_file(arrays, temporary / ARRAYS)
     (temporary / STATE).write_text(json.dumps(tree, default=_files))
     manifest = {
         "step": step,
@@ -169,11 +173,13 @@ def load(path: Path) -> Any:
 
 def load_newest(folder: Path) -> tuple[int, Any] | None:
     """(step, state) of the newest intact checkpoint, or None. Warns by name about each damaged one it passes over."""
-    for path in reversed(steps(folder)):
+    found = steps(folder)
+    for number, path in reversed(list(enumerate(found))):
         try:
             return int(path.name[5:]), load(path)
         except CorruptCheckpoint as error:
-            warnings.warn(f"checkpoint refused: {error}; trying the one before", Notice, stacklevel=2)
+            then = "; trying the one before" if number else ""
+            warnings.warn(f"checkpoint refused: {error}{then}", Notice, stacklevel=2)
     return None
 
 
@@ -197,6 +203,15 @@ def _pack(value: Any, path: str, arrays: dict[str, torch.Tensor], pieces: list[P
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a checkpoint cannot hold {type(value).__name__} (at {path or 'the top'})")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where safetensors cannot write `path` (a full disk), raises OSError as for any other file."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def _alone(tensor: torch.Tensor, arrays: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -21,20 +21,24 @@ class List(Shared):
     """Folder of the runs."""
 
     def __call__(self) -> None:
+        from lab.run import CONFIG, METADATA, RESULT
+
+        if not self.runs.is_dir():
+            raise InputError(f"there is no folder {self.runs}; run something first, or name another with --runs")
         rows, data = [], []
-        for config in sorted(self.runs.rglob("config.json")):
+        for config in sorted(self.runs.rglob(CONFIG)):
             path = config.parent
-            done = path / "result.json"
+            done = path / RESULT
             try:
-                metadata = read_json(path / "metadata.json")
-                metrics = read_json(done)["metrics"] if done.exists() else {}
+                started = read_json(path / METADATA, "started")["started"]
+                metrics = read_json(done, "metrics")["metrics"] if done.exists() else {}
             except InputError as error:
                 warnings.warn(f"left out: {error}", Notice, stacklevel=2)
                 continue
             name = str(path.relative_to(self.runs))
             shown = ", ".join(f"{tag} {value:.4g}" for tag, value in list(metrics.items())[:2] if value is not None)
-            rows.append([name, metadata["started"][:16], "finished" if done.exists() else "open", shown])
-            data.append({"name": name, "started": metadata["started"], "finished": done.exists(), "metrics": metrics})
+            rows.append([name, started[:16], "finished" if done.exists() else "open", shown])
+            data.append({"name": name, "started": started, "finished": done.exists(), "metrics": metrics})
         self.show(f"Runs under {self.runs}", ["run", "started", "state", "result"], rows)
         self.done({"runs": data}, self.runs)
 
@@ -63,6 +67,8 @@ class Compare(Command):
         from lab.curves import check_protocols, find, group
         from lab.run import Run, slug
 
+        if self.mean_of < 1:
+            raise InputError(f"--mean-of must be at least 1, not {self.mean_of}")
         curves = find(self.paths or [self.runs], self.tag, self.mean_of)
         check_protocols(curves)
         groups = group(curves, self.by)

@@ -135,7 +135,7 @@ def _expand(paths: Sequence[Path]) -> Iterable[tuple[Path, bool]]:
 
 def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
     """A scalar's curve; failing that, the final figure of this name at the run's last step; None without either."""
-    config, metadata = read_json(path / CONFIG), read_json(path / METADATA)
+    config, metadata = read_json(path / CONFIG), read_json(path / METADATA, "command")
     timed = list(zip(entries, record.clock(entries), strict=True))
     scalars = [(entry, clock) for entry, clock in timed if entry["kind"] == "scalar"]
     points = [(entry["step"], entry["value"], clock) for entry, clock in scalars if entry["tag"] == tag]

@@ -9,8 +9,9 @@ from typing import Any
 from lab.errors import InputError
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`. Raises InputError, naming the file, if it is missing or damaged."""
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """The JSON object in `path`. Raises InputError, naming the file, if it is missing, damaged, or without one of
+    `keys`."""
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -19,6 +20,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise InputError(f"{path} holds no JSON object; the run is damaged, delete or redo it")
+    if missing := [key for key in keys if key not in value]:
+        raise InputError(f"{path} says nothing of {missing[0]}; the run is damaged, delete or redo it")
     return value
 
 

@@ -49,11 +49,17 @@ class Run:
         self._before = 0.0  # seconds of the processes before this one
         path.mkdir(parents=True, exist_ok=True)
         self._lock = hold(path)
+        found = checkpoint.load_newest(path / "checkpoints") if resume else None
+        if resume and not found and checkpoint.steps(path / "checkpoints"):
+            self._lock.close()
+            raise InputError(
+                f"no checkpoint of run {path} is intact, and nothing there was changed; what it learned may still be "
+                "in its policy (lab evaluate); give another --name to begin again"
+            )
         (path / RESULT).unlink(missing_ok=True)  # a run that goes on is not finished
         self._record = Record(path / RECORD)
         # (step, state) to go on from, or None at a fresh start
         self.restored: tuple[int, Any] | None = None
-        found = checkpoint.load_newest(path / "checkpoints") if resume else None
         if found:  # go back to it: make void what was recorded after it
             step, saved = found
             self.restored = step, saved["state"]
@@ -79,7 +85,8 @@ class Run:
         resume: go on with the run that `find` finds, from its newest intact checkpoint (from the start without one);
             without it, a name already taken gets -2, -3, ...
         metrics: the tags that `finish` will report; HParams must know them from the start.
-        Raises InputError for a bad name, or if the run to resume had other settings or is being written.
+        Raises InputError for a bad name, or if the run to resume had other settings, is being written, or has no
+        checkpoint that is intact.
         """
         settings = _plain(config)
         if not all(re.fullmatch(r"[\w+-][\w.+-]*", part) for part in name.split("/")):
@@ -90,7 +97,7 @@ class Run:
             return cls(path, settings, metrics, resume=False)
         if found := _same(taken, settings):
             return cls(found, settings, metrics, resume=True)
-        if taken:
+        if taken:  # where config.json is damaged, or lost beside checkpoints, this says so
             before = read_json(taken[-1] / CONFIG)
             key = sorted(k for k in settings.keys() | before.keys() if settings.get(k) != before.get(k))[0]
             raise InputError(
@@ -145,7 +152,8 @@ class Run:
         from safetensors.numpy import save_file
 
         path = self._file("arrays", tag, step, ".safetensors")
-        save_file({"labels": np.asarray(labels, np.uint8), "scores": np.asarray(scores, np.float32)}, path)
+        with checkpoint.writing(path):
+            save_file({"labels": np.asarray(labels, np.uint8), "scores": np.asarray(scores, np.float32)}, path)
         self._write({"kind": "pr_curve", "tag": tag, "step": step, "file": str(path.relative_to(self.path))})
 
     def embedding(
@@ -169,7 +177,8 @@ class Run:
             raise ValueError(f"{points} vectors need images (n, height, width[, 3]) uint8, not {images.shape}")
         path = self._file("arrays", tag, step, ".safetensors")
         arrays = {"vectors": np.ascontiguousarray(vectors, np.float32), "labels": _tsv(columns)}
-        save_file(arrays if images is None else arrays | {"images": np.ascontiguousarray(images)}, path)
+        with checkpoint.writing(path):
+            save_file(arrays if images is None else arrays | {"images": np.ascontiguousarray(images)}, path)
         entry = {"kind": "embedding", "tag": tag, "step": step, "file": str(path.relative_to(self.path))}
         self._write({**entry, "points": points, "picture": None if images is None else list(images.shape[1:3])})
 
@@ -275,8 +284,14 @@ def _taken(root: Path, name: str) -> list[Path]:
 
 def _same(taken: list[Path], settings: dict[str, Any]) -> Path | None:
     """The last of `taken` with these settings, or that was killed before it could write any."""
-    same = [path for path in taken if not (path / CONFIG).exists() or read_json(path / CONFIG) == settings]
+    same = [path for path in taken if _settings(path) in (None, settings)]
     return same[-1] if same else None
+
+
+def _settings(path: Path) -> dict[str, Any] | None:
+    """A run's, or None if it was killed before it could write them."""
+    killed = not (path / CONFIG).exists() and not checkpoint.steps(path / "checkpoints")
+    return None if killed else read_json(path / CONFIG)
 
 
 def _tsv(columns: Mapping[str, Sequence[object]]) -> np.ndarray:

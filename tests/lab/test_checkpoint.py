@@ -1,4 +1,5 @@
 import math
+import resource
 
 import numpy as np
 import pytest
@@ -76,6 +77,23 @@ def test_half_written_folder_of_a_killed_process_is_never_read(tmp_path):
     assert checkpoint.load_newest(tmp_path)[0] == 1
     checkpoint.save(tmp_path, 2, state())
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_what_was_there_stays(tmp_path):
+    """As for any other file; a limit on the size of files stands for the disk."""
+    checkpoint.save(tmp_path, 1, state())
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for large in ({"array": torch.zeros(9000)}, {"pieces": checkpoint.Pieces(torch.zeros(9000), 5000, [1, 1], {})}):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
+        try:
+            with pytest.raises(OSError, match="File too large") as full:
+                checkpoint.save(tmp_path, 2, large)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+        assert str(full.value.filename).startswith(str(tmp_path))
+        assert checkpoint.load_newest(tmp_path)[0] == 1
+    checkpoint.save(tmp_path, 2, large)
+    assert checkpoint.load_newest(tmp_path)[0] == 2
 
 
 def test_what_is_no_data_is_refused_with_its_place(tmp_path):

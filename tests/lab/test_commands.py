@@ -54,13 +54,17 @@ def test_evaluate_says_scores_and_where_they_lie(runs, capsys):
 def test_list_and_report_leave_a_damaged_run_out_and_name_it(runs, capsys):
     shutil.copytree(runs / "catch", runs / "broken")
     (runs / "broken" / "result.json").write_text("{")
+    shutil.copytree(runs / "catch", runs / "empty")
+    (runs / "empty" / "metadata.json").write_text("{}")
     assert main(["list", "--runs", str(runs), "--json"]) == 0
     shown = capsys.readouterr()
     assert [run["name"] for run in strictly(shown.out)["runs"]] == ["catch"]
     assert "broken/result.json cannot be read" in shown.err
+    assert "empty/metadata.json says nothing of started" in shown.err
+    assert "says nothing of command" in refusal(capsys, "compare", runs / "empty", "--runs", runs)
     assert main(["report", str(runs)]) == 0
     page = (runs / "report.html").read_text()
-    assert 'id="catch"' in page and 'id="broken"' not in page
+    assert 'id="catch"' in page and 'id="broken"' not in page and 'id="empty"' not in page
     assert capsys.readouterr().out.splitlines()[-1] == f"Result: {runs / 'report.html'}"
 
 
@@ -116,6 +120,78 @@ def test_a_foreign_or_damaged_run_is_refused(runs, capsys, config, what):
     assert what in refusal(capsys, "evaluate", runs / "catch", "--runs", runs)
 
 
+def test_a_policy_that_diverged_is_refused(runs, capsys):
+    q = checkpoint.load_newest(runs / "catch" / "policy")[1]["q"]
+    next(iter(q.values())).view(-1)[3] = float("nan")
+    checkpoint.save(runs / "catch" / "policy", 701, {"q": q})
+    for command in ("evaluate", "watch", "inspect"):
+        assert "at agent step 701 has weights that are not finite" in refusal(
+            capsys, command, runs / "catch", "--runs", runs
+        )
+    assert sorted(path.name for path in runs.iterdir()) == ["catch"]
+
+
+def test_a_list_of_no_folder_is_refused(tmp_path, capsys):
+    assert f"there is no folder {tmp_path / 'none'}" in refusal(capsys, "list", "--runs", tmp_path / "none")
+
+
+def test_resuming_says_where_it_goes_on(runs, capsys):
+    (runs / "catch" / "result.json").unlink()
+    capsys.readouterr()
+    assert main([*TRAIN.split(), "--runs", str(runs), "--name", "catch", "--resume", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert f"going on with {runs / 'catch'} from agent step 70" in shown.err.replace("\n", " ")
+    assert "time/steps_per_second" not in strictly(shown.out)["metrics"]  # only the evaluation was left to do
+
+
+def test_resuming_without_an_intact_checkpoint_changes_nothing(runs, capsys):
+    path = runs / "catch"
+    (path / "result.json").unlink()
+    for piece in (path / "checkpoints" / "pieces").iterdir():
+        damage(piece)
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    assert main([*TRAIN.split(), "--runs", str(runs), "--name", "catch", "--resume"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [("checkpoint refused" in line, "trying the one before" in line) for line in lines] == [
+        (True, True), (True, False), (False, False)]  # fmt: skip
+    assert f"no checkpoint of run {path} is intact, and nothing there was changed" in lines[-1]
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    (path / "config.json").unlink()  # whatever its settings were, these may be others
+    assert "config.json cannot be read" in refusal(
+        capsys, *TRAIN.split(), "--runs", runs, "--name", "catch", "--resume"
+    )
+
+
+def test_a_training_that_diverges_is_ended_in_one_line(tmp_path, capsys):
+    words = [*TRAIN.split(), "--learning-rate", "1e30", "--log-every", "100", "--runs", tmp_path]
+    assert main([str(word) for word in words]) == 2
+    assert "so nothing more can be learned" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_training_without_an_update_says_so(tmp_path, capsys):
+    words = [
+        "train",
+        "dqn",
+        "--env",
+        "CartPole-v1",
+        "--total-steps",
+        "40",
+        "--learning-starts",
+        "40",
+        "--eval-episodes",
+        "1",
+    ]
+    assert main([*words, "--runs", str(tmp_path)]) == 0
+    assert "nothing will be learned: learning_starts=40 is not below total_steps=40" in capsys.readouterr().err
+
+
+def test_watching_what_draws_no_pictures_leaves_no_run_behind(tmp_path, capsys):
+    words = "train dqn --env lab/Chain-v0 --total-steps 200 --learning-starts 100 --eval-episodes 1 --name chain"
+    assert main([*words.split(), "--runs", str(tmp_path)]) == 0
+    assert "draws no pictures" in refusal(capsys, "watch", tmp_path / "chain", "--runs", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["chain"]
+
+
 def test_a_file_where_a_folder_belongs_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "file" in refusal(capsys, *TRAIN.split(), "--runs", tmp_path / "file")
@@ -126,7 +202,10 @@ def test_a_file_where_a_folder_belongs_is_named(tmp_path, capsys):
     [("--seed -1", "seed must lie in"), ("--threads -3", "threads must lie in"),
      ("--learning-rate nan", "learning_rate must be above 0, not nan"),
      ("--stack 300", "stack must lie in"), ("--replay-capacity 1000000000000000", "give at most"),
-     ("--env CartPole-v1 --learning-starts 3", "learning_starts=3 is too few"), ("--name ../out", "run name '../out'")],
+     ("--env CartPole-v1 --learning-starts 3", "learning_starts=3 is too few"),
+     ("--replay-capacity 1000000000000 --memory-map", "free on the disk of"), ("--device meta", "cannot be used"),
+     ("--batch-size 1000000000000", "batch_size must lie in"), ("--env ALE/Pong-v5 --stack 8", "leave stack=8 out"),
+     ("--distribution quantile --loss squared", "a loss of its own"), ("--name ../out", "run name '../out'")],
 )  # fmt: skip
 def test_settings_that_cannot_work_leave_no_run_behind(tmp_path, capsys, options, what):
     assert what in refusal(capsys, *TRAIN.split(), *options.split(), "--runs", tmp_path / "runs")
