@@ -9,8 +9,9 @@ import io
 import os
 import re
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,16 +135,29 @@ def overview(commands: dict[str, Any], path: Sequence[str]) -> str:
     return "\n".join([*lines, "", f"{' '.join(path)} COMMAND --help shows a command's options."])
 
 
+@contextlib.contextmanager
+def _said_once() -> Iterator[None]:
+    """What ends TensorBoard's writing thread is not printed there: its next call raises it in the main thread too."""
+    before = threading.excepthook
+    threading.excepthook = lambda args: None if type(args.thread).__name__ == "_AsyncWriterThread" else before(args)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 2 for wrong input, 130 after Ctrl-C."""
+    command = None
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows a question mark
             stream.reconfigure(errors="replace")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _said_once():
             warnings.filterwarnings("always", category=Notice)
             warnings.showwarning = lambda message, *_, **__: print(f"lab: warning: {message}", file=sys.stderr)
-            parse(sys.argv[1:] if words is None else words)()
+            command = parse(sys.argv[1:] if words is None else words)
+            command()
     except InputError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2
@@ -151,8 +165,9 @@ def main(words: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"lab: {place}{error.strerror or error}; name another place or mend this one", file=sys.stderr)
+        # the system names the file that it could not open, not the one that it could not write to
+        place = error.filename or getattr(command, "runs", ".")
+        print(f"lab: {place}: {error.strerror or error}; name another place or mend this one", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("lab: interrupted", file=sys.stderr)

@@ -1,5 +1,7 @@
+import shlex
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -70,3 +72,25 @@ def test_help_answers_in_half_a_second():
         return time.perf_counter() - started
 
     assert min(once() for _ in range(5)) < 0.5
+
+
+@pytest.mark.parametrize("blocks", [1, 60])  # KiB: before the first step, and on the way
+def test_a_full_disk_is_named_in_one_line_without_a_traceback(tmp_path, blocks):
+    """A limit on the size of files stands for the disk."""
+    words = (
+        "train dqn --env lab/Chain-v0 --total-steps 3000 --learning-starts 100 --log-every 10 --runs runs --name full"
+    )
+    limited = f"ulimit -f {blocks}; exec {shlex.quote(sys.executable)} -m lab.cli {words}"
+    done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1] == "lab: runs: File too large; name another place or mend this one"
+
+
+def test_other_threads_say_what_ended_them(monkeypatch):
+    said = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    with cli._said_once():
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+    assert [each.exc_type for each in said] == [ZeroDivisionError]
