@@ -21,10 +21,10 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
     """The config's environments. Raises InputError, with near matches, for an id that cannot be made or played."""
     try:
         made = envs.make(config.env, num_envs, protocol=config.protocol, stack=config.stack, **options)
-    except gymnasium.error.UnregisteredEnv:
-        hint = "(MODULE:ID imports your own first)"
-        raise unknown("environment", envs.bare(config.env), gymnasium.registry, hint) from None
     except Exception as error:  # an environment is anybody's code
+        if isinstance(error, gymnasium.error.UnregisteredEnv) or str(error).startswith("No registered env"):
+            hint = "(MODULE:ID imports your own first)"
+            raise unknown("environment", envs.bare(config.env), gymnasium.registry, hint) from None
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(f"environment {config.env} cannot be used: {reason}") from error
     return made

@@ -19,6 +19,7 @@ from lab import cli
         (["train", "dqn", "--protocol", "classics"], "classic"),
         (["train", "dqn", "--env", "ALE/Pongg-v5"], "ALE/Pong-v5"),
         (["train", "dqn", "--env", "CartPole-v9"], "CartPole-v1"),
+        (["train", "dqn", "--env", "CartPole"], "did you mean CartPole-v1"),
         (["train", "dqn", "--env", "PongNoFrameskip-v4"], "ALE/Pong-v5"),
         (["train", "dqn", "--env", "Pendulum-v1"], "Discrete"),
         (["train", "dqn", "--env", "CartPole-v1", "--gamma", "1.5"], "gamma must lie in [0, 1], not 1.5"),
