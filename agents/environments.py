@@ -54,11 +54,16 @@ def _check_memory(config: DQNConfig, space: gymnasium.spaces.Box, folder: Path) 
     if config.memory_map:
         while not folder.exists():  # it will be made
             folder = folder.parent
-        per, there, where, else_ = frame, shutil.disk_usage(folder).free, f"free on the disk of {folder}", ""
+        per, there, where, instead = frame, shutil.disk_usage(folder).free, f"free on the disk of {folder}", ""
     else:
-        per, there, where, else_ = frame + 8, memory_available(), "free", ", or --memory-map to keep the frames on disk"
+        per, there, where, instead = (
+            frame + 8,
+            memory_available(),
+            "free",
+            ", or --memory-map to keep the frames on disk",
+        )
     if config.replay_capacity * per > there:
         raise InputError(
             f"replay_capacity={config.replay_capacity:,} takes {config.replay_capacity * per / 2**30:,.1f} GiB, and "
-            f"{there / 2**30:.1f} GiB are {where}; give at most {there // per:,}{else_}"
+            f"{there / 2**30:.1f} GiB are {where}; give at most {there // per:,}{instead}"
         )

@@ -89,11 +89,35 @@ def cores() -> int:
 
 
 def memory_available() -> int:
-    """Bytes of main memory that are free to use, or all there are where the system does not say."""
+    """Bytes of main memory that are free to use: of the machine's, or of what a container or a job is allowed.
+
+    All that the machine has where the system does not say.
+    """
     info = Path("/proc/meminfo")
     lines = info.read_text().splitlines() if info.exists() else []
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    return free[0] if free else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(*(free or [whole]), *_allowances(), whole)
+
+
+def _allowances(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """Bytes left of each limit that Linux keeps this process to, by control groups of version 2 or 1."""
+    for line in groups.read_text().splitlines() if groups.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, most, used, cached = mount, "memory.max", "memory.current", "inactive_file"
+        elif controllers == "memory":
+            root, most, used = mount / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            cached = "total_inactive_file"
+        else:
+            continue
+        inner = root / path.lstrip("/")
+        for group in (inner, *inner.parents):  # a group is kept to the limits of those around it too
+            limit = (group / most).read_text().strip() if group.is_relative_to(root) and (group / most).exists() else ""
+            if limit.isdigit():  # "max" is none
+                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                # files that were read count as used, and give way
+                yield max(0, int(limit) - int((group / used).read_text()) + int(stat[cached]))
 
 
 def hardware() -> dict[str, Any]:
