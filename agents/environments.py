@@ -31,8 +31,11 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
 
 
 def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
-    """Raises InputError if the config's environment has frames for which there is no network, or if its replay would
-    not fit: into memory, or onto the disk of `folder`."""
+    """Raises InputError if the config's environment has frames for which there is no network or a stack that it does
+    not take, or if its replay would not fit: into memory, or onto the disk of `folder`.
+    """
+    if envs.is_atari(config.env) and config.stack != 4:
+        raise InputError(f"Atari's states are 4 frames, in either protocol; leave stack={config.stack} out")
     made = make_envs(config, 1)
     space = made.single_observation_space
     made.close()

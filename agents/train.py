@@ -13,7 +13,6 @@ from agents.dqn import DQN
 from agents.environments import check_playable
 from agents.evaluate import evaluate
 from agents.networks import no_noise
-from envs import is_atari
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -54,8 +53,6 @@ def check(config: DQNConfig) -> None:
             raise InputError(f"{name} must lie in 0 .. {most}, not {getattr(config, name)}")
     if config.distribution != "expected" and config.loss != DQNConfig.loss:
         raise InputError(f"distribution={config.distribution} has a loss of its own; leave loss={config.loss} out")
-    if is_atari(config.env) and config.stack != 4:
-        raise InputError(f"Atari's states are 4 frames, in either protocol; leave stack={config.stack} out")
     if config.munchausen and (config.double or config.distribution != "expected"):
         other = "double" if config.double else f"distribution={config.distribution}"
         raise InputError(f"munchausen has a target of its own, which {other} would change; leave one of them out")
