@@ -51,22 +51,21 @@ def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
 
 def _check_memory(config: DQNConfig, space: gymnasium.spaces.Box, folder: Path) -> None:
     """A replay that does not fit is said before training, not by the system that ends it."""
-    from lab.device import memory_available
+    from lab import device
 
-    frame = space.dtype.itemsize * prod(space.shape[1:])
+    per, instead = space.dtype.itemsize * prod(space.shape[1:]), ""  # bytes of a transition: its frame
+    where = device.choose(config.device)
     if config.memory_map:
         while not folder.exists():  # it will be made
             folder = folder.parent
-        per, there, where, instead = frame, shutil.disk_usage(folder).free, f"free on the disk of {folder}", ""
+        there, place = shutil.disk_usage(folder).free, f"free on the disk of {folder}"
+    elif where.type == "cuda":
+        per, there, place = per + 8, device.memory_available(where), "free on the GPU"
     else:
-        per, there, where, instead = (
-            frame + 8,
-            memory_available(),
-            "free",
-            ", or --memory-map to keep the frames on disk",
-        )
+        per, there, place = per + 8, device.memory_available(where), "free"
+        instead = ", or --memory-map to keep the frames on disk"
     if config.replay_capacity * per > there:
         raise InputError(
             f"replay_capacity={config.replay_capacity:,} takes {config.replay_capacity * per / 2**30:,.1f} GiB, and "
-            f"{there / 2**30:.1f} GiB are {where}; give at most {there // per:,}{instead}"
+            f"{there / 2**30:.1f} GiB are {place}; give at most {there // per:,}{instead}"
         )

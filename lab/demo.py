@@ -45,8 +45,8 @@ PARTS = {
 TRAINED = Path(__file__).parents[1] / "results" / "atari"  # in a checkout: policies that took their time
 MARK = ".tour"  # in the folder of a tour, which the next tour may replace
 TOO_SHORT = (
-    "Too short to mean anything: {steps:,} agent steps are {share:.2%} of the 50 million behind the published score. "
-    "What this shows is that the real game is played and learned from, at {rate:.0f} agent steps a second."
+    "Too short to mean anything: {steps:,} agent steps are {percent:.2f} % of the 50 million behind the published "
+    "score. What this shows is that the real game is played and learned from, at {rate:.0f} agent steps a second."
 )
 OVERVIEW = (
     "catch/figures/train-learning_curve.png",
@@ -79,7 +79,7 @@ def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
         if title.startswith("Pong:"):
             result = json.loads((root / "pong" / "result.json").read_text())
             rate = result["metrics"]["time/steps_per_second"]
-            note = TOO_SHORT.format(steps=result["steps"], share=result["steps"] / 50e6, rate=rate)
+            note = TOO_SHORT.format(steps=result["steps"], percent=result["steps"] / 500_000, rate=rate)
             notes["pong"] = notes["watch-pong"] = note
             messages.print(f"[bold]{note}")
         messages.print(f"({time.monotonic() - started:.0f} s)\n")

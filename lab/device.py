@@ -88,16 +88,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory_available() -> int:
-    """Bytes of main memory that are free to use: of the machine's, or of what a container or a job is allowed.
+def memory_available(where: torch.device | None = None) -> int:
+    """Bytes free to use: of a GPU's memory if `where` is one, else of the machine's.
 
-    All that the machine has where the system does not say.
+    Of that no more than a container or a job is allowed, and all of it where the system does not say.
     """
+    if where and where.type == "cuda":
+        return torch.cuda.mem_get_info(where)[0]
     info = Path("/proc/meminfo")
     lines = info.read_text().splitlines() if info.exists() else []
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(*(free or [whole]), *_allowances(), whole)
+    return min(whole, *free, *_allowances())
 
 
 def _allowances(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:

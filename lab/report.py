@@ -67,10 +67,8 @@ def find(folder: Path) -> list[Path]:
     found = []
     for result in sorted(folder.rglob(RESULT)):
         try:
-            (
-                read_json(result, "metrics", "seconds"),
-                read_json(result.parent / METADATA, "started", "command", "hardware"),
-            )
+            read_json(result, "metrics", "seconds")
+            read_json(result.parent / METADATA, "started", "command", "hardware")
             found.append(result.parent)
         except InputError as error:
             warnings.warn(f"left out: {error}", Notice, stacklevel=2)

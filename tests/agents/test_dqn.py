@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from agents.algorithm import Tick, Training
 from agents.dqn import DQN
+from agents.environments import check_playable
 from agents.evaluate import evaluate, film, summarise
 from agents.helper import Helper
 from agents.replay import Batch
@@ -338,6 +339,15 @@ def test_a_checkpoint_from_a_gpu_is_refused_in_one_line(small):
     with pytest.raises(InputError, match="from a GPU, and this is a CPU; go on there, or give another --name"):
         training.load_state_dict(saved)
     assert_equal(training.agent.state_dict(), before["agent"])
+
+
+def test_a_replay_that_a_gpu_has_no_room_for_is_refused_in_one_line(small, monkeypatch):
+    monkeypatch.setattr("lab.device.choose", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda where: (10_800, 10**12))
+    config = small("lab/Catch-v0", replay_capacity=100)
+    check_playable(config)
+    with pytest.raises(InputError, match=r"0\.0 GiB are free on the GPU; give at most 100$"):
+        check_playable(replace(config, replay_capacity=101))
 
 
 def test_a_replay_that_kept_its_frames_otherwise_is_refused_in_one_line(small):

@@ -169,19 +169,8 @@ def test_a_training_that_diverges_is_ended_in_one_line(tmp_path, capsys):
 
 
 def test_a_training_without_an_update_says_so(tmp_path, capsys):
-    words = [
-        "train",
-        "dqn",
-        "--env",
-        "CartPole-v1",
-        "--total-steps",
-        "40",
-        "--learning-starts",
-        "40",
-        "--eval-episodes",
-        "1",
-    ]
-    assert main([*words, "--runs", str(tmp_path)]) == 0
+    words = "train dqn --env CartPole-v1 --total-steps 40 --learning-starts 40 --eval-episodes 1"
+    assert main([*words.split(), "--runs", str(tmp_path)]) == 0
     assert "nothing will be learned: learning_starts=40 is not below total_steps=40" in capsys.readouterr().err
 
 
