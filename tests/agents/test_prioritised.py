@@ -20,12 +20,13 @@ def test_sum_tree_finds_where_the_running_sum_passes():
     ]  # fmt: skip
 
 
-def test_sum_tree_agrees_with_running_sums():
+@pytest.mark.parametrize("size", [50, 64, 65, 1000, 10_000])
+def test_sum_tree_agrees_with_running_sums(size):
     random = np.random.default_rng(0)
-    values = np.zeros(1000)
-    tree = SumTree(1000)
+    values = np.zeros(size)
+    tree = SumTree(size)
     for _ in range(50):
-        leaf, value = random.integers(1000, size=40), random.random(40) * (random.random(40) < 0.7)
+        leaf, value = random.integers(size, size=40), random.random(40) * (random.random(40) < 0.7)
         leaf, first = np.unique(leaf, return_index=True)
         values[leaf] = value[first]
         tree.set(torch.from_numpy(leaf), torch.from_numpy(value[first]))
@@ -34,10 +35,28 @@ def test_sum_tree_agrees_with_running_sums():
     assert (found == np.searchsorted(values.cumsum(), wanted, side="right")).all()
 
 
+def test_a_sum_tree_filled_at_once_is_the_same_in_every_bit():
+    values = torch.rand(10_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    one, other = SumTree(20_000), SumTree(20_000)
+    for leaf in torch.randperm(10_000, generator=torch.Generator().manual_seed(1)).split(7):
+        one.set(leaf, values[leaf])
+    other.fill(values)
+    assert len(one.levels) == 3 and all(map(torch.equal, one.levels, other.levels))
+
+
 def test_nothing_empty_is_found_even_beyond_the_total():
     tree = SumTree(8)
     tree.set(torch.tensor([0, 2]), torch.tensor([0.1, 0.2]))
     assert tree.find(torch.tensor([0.3000001, 5.0], dtype=torch.float64)).tolist() == [2, 2]
+
+
+def test_nothing_empty_is_found_where_a_sum_rounds():
+    tree = SumTree(300_000)
+    full = torch.arange(70, 290_000, 77)
+    tree.set(full, torch.rand(len(full), generator=torch.Generator().manual_seed(0)) ** 20)
+    ends = tree[full].cumsum(0)
+    near = torch.cat([ends, torch.nextafter(ends, 0 * ends), torch.nextafter(ends, 2 * ends)])
+    assert (tree[tree.find(near)] > 0).all()
 
 
 def prioritised(capacity=10_000, steps=60, alpha=0.6, stack=1, n_step=1):
