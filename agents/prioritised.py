@@ -10,8 +10,8 @@ from agents.replay import Replay
 class SumTree:
     """n numbers, of which `find` finds where a running sum passes a value.
 
-    A node sums up 64 numbers and not two, so that a million need four levels and not twenty: updates and finds are a few
-    operations on small arrays, which is what they cost, on a CPU and more so on a GPU.
+    A node sums up 64 numbers and not two, so that a million have four levels and not twenty: each level takes a few
+    operations on small arrays, and it is their number that costs.
     """
 
     WIDTH = 64
