@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from forecasting import attribution, models
+from forecasting import attribution, clocks, models
 from forecasting.anomaly import words
 from forecasting.attribution import Attribution
 from forecasting.forecaster import NetworkForecaster
@@ -47,13 +47,18 @@ def attribute(
     fan = redrawn(values, forecaster, found, samples, seed, device) if samples else None
     if fan is not None:
         metrics["forecast/mean_if_normal"] = float(np.median(attribution.forecasts(forecaster, fan)))
-    columns = {"time": past, "value": found.window, "usual": found.usual, "shapley": found.shapley}
+    columns = {
+        "time": clocks.stamps(past, series.attrs),
+        "value": found.window,
+        "usual": found.usual,
+        "shapley": found.shapley,
+    }
     columns["integrated_gradients"] = found.gradients
     if found.grad_cam is not None:
         columns["grad_cam"] = found.grad_cam
     run.table("attributions", pd.DataFrame(columns))
     unit = str(series.name)
-    finding = says(found, past, worth, unit, metrics.get("forecast/mean_if_normal"))
+    finding = says(found, past, worth, unit, metrics.get("forecast/mean_if_normal"), series.attrs.get("zone"))
     steps = np.arange(-len(past), 0)
     run.figure(
         "forecast/attribution",
@@ -74,7 +79,7 @@ def fit(
     with console.bar(model, max_epochs, "epochs") as advance:
         setting = models.Setting(
             season(series), lookback, max_epochs, seed, device,
-            callback=lambda _, losses: advance(1, f"validation {losses['validation_loss']:.3f}"),
+            callback=lambda _, losses: advance(1, ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())),
         )  # fmt: skip
         forecaster = models.MODELS[model].make(setting)
         forecaster.fit(series, fh=np.arange(1, horizon + 1))
@@ -103,13 +108,18 @@ def redrawn(
     return drawn.whole()[:, first:]
 
 
-def says(found: Attribution, past: pd.Index, worth: float, unit: str, normal: float | None) -> str:
-    """What came out, in a sentence."""
+def says(
+    found: Attribution, past: pd.Index, worth: float, unit: str, normal: float | None, zone: str | None = None
+) -> str:
+    """What came out, in a sentence; zone: whose clocks tell the times of `past`, which is in UTC then."""
     start, end = found.strongest()
     amount = words.amount
     higher = "higher" if found.forecast > found.usual_forecast else "lower"
     difference = amount(abs(found.forecast - found.usual_forecast))
-    when = words.span(past, start, end)
+    if zone is not None and isinstance(past, pd.DatetimeIndex):
+        when = f"{words.span(clocks.shown(past, zone), start, end)} ({zone})"
+    else:
+        when = words.span(past, start, end)
     text = (
         f"The forecast of {unit}, {amount(found.forecast)} on average, is {difference} {higher} than from the usual "
         f"past. What counts most: {when[:1].lower()}{when[1:]} ({'+' if worth > 0 else ''}{amount(worth)})"

@@ -23,6 +23,10 @@ class Attribute(Command):
     """Column that holds the time."""
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values."""
+    time_format: str | None = None
+    """strptime's, for times that are not ISO 8601."""
+    timezone: str | None = None
+    """Whose clocks the times are read from, such as Europe/Berlin, where they carry no offset."""
     model: Literal["cnn", "lstm", "transformer"] = "cnn"
     """The network that forecasts."""
     horizon: int = 24
@@ -41,8 +45,8 @@ class Attribute(Command):
 
     def __call__(self) -> None:
         check_seed(self.seed)
-        for name, least in (("horizon", 1), ("groups", 2), ("samples", 0), ("max_epochs", 1)):
-            if getattr(self, name) < least:
+        for name, least in (("horizon", 1), ("lookback", 1), ("groups", 2), ("samples", 0), ("max_epochs", 1)):
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give at least {least}")
         if not find_spec("captum"):
             raise InputError("lab attribute needs captum; install it with pip install 'rl-timeseries-lab[explain]'")
@@ -50,7 +54,9 @@ class Attribute(Command):
         from lab.device import choose
         from lab.run import Run, slug
 
-        series = datasets.load(self.series, self.target, self.time, self.fill)
+        series = datasets.load(
+            self.series, self.target, self.time, self.fill, time_format=self.time_format, timezone=self.timezone
+        )
         choose(self.device)
         name = self.name or slug(f"attribute-{self.series.rsplit('/', 1)[-1]}-{self.model}")
         with Run.open(self.runs, name, settings_of(self), metrics=attributing.METRICS) as run:

@@ -181,24 +181,24 @@ class DirectForecaster(BaseForecaster):
         return np.concatenate([errors, missing], axis=1), windows
 
     def _update(self, y: pd.DataFrame, X: pd.DataFrame | None = None, update_params: bool = True) -> "DirectForecaster":
-        """Move on to the rows of `y`; with update_params, fit anew to everything seen."""
+        """Move on to the rows of `y`; with update_params, fit anew to everything seen.
+
+        Where `y` ends before the last row seen, the rows after it are forgotten: forecasts follow the newest of `y`.
+        """
+        try:
+            return self._moved_on(y, X, update_params)
+        except InputError:
+            self._set_cutoff_from_y(self.history_)  # sktime has moved it already
+            raise
+
+    def _moved_on(self, y: pd.DataFrame, X: pd.DataFrame | None, update_params: bool) -> "DirectForecaster":
         columns = self.history_.columns
         if y.shape[1] == 1 and len(columns) == 1:
             y = y.set_axis(columns, axis=1)  # a series is the same whatever it is called
         elif set(y.columns) != set(columns):
             raise InputError(f"update has columns {list(y.columns)}, fit had {list(columns)}; give the same")
         before = len(self.history_)
-        self.history_ = _appended(self.history_, y[columns])
-        if self.known_ is not None:
-            if X is None:
-                raise InputError("update needs X with the rows of y: the forecaster was fitted with exogenous columns")
-            self.known_ = _appended(self.known_, X.loc[y.index])
-        _check_regular(self.history_.index)
-        if update_params and self.first_ != 0:
-            raise InputError(
-                "a saved forecaster holds only its last rows and cannot be fitted anew to them; give "
-                "update_params=False, or fit it to all rows"
-            )
+        self.history_, self.known_ = self._joined(y[columns], X, update_params)
         if update_params:
             return self._fit(self.history_, self.known_, self.fh)
         if self.conformal_ is None:
@@ -206,6 +206,28 @@ class DirectForecaster(BaseForecaster):
         else:
             self._take_note(len(self.history_) - before)
         return self
+
+    def _joined(
+        self, y: pd.DataFrame, X: pd.DataFrame | None, update_params: bool
+    ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """The history up to the last row of `y`, and what is known of it. Raises InputError where they do not fit."""
+        history, known = _appended(self.history_, y), self.known_
+        if known is not None:
+            if X is None:
+                raise InputError("update needs X with the rows of y: the forecaster was fitted with exogenous columns")
+            known = _appended(known, X.loc[y.index])
+        _check_regular(history.index)
+        if update_params and self.first_ != 0:
+            raise InputError(
+                "a saved forecaster holds only its last rows and cannot be fitted anew to them; give "
+                "update_params=False, or fit it to all rows"
+            )
+        if len(history) < self.lookback_:
+            raise InputError(
+                f"update ends at {history.index[-1]}, and the forecaster holds {len(history)} rows up to there, fewer "
+                f"than its lookback {self.lookback_}; give more rows"
+            )
+        return history, known
 
     def _take_note(self, rows: int) -> None:
         """Let the errors on windows that end in the last `rows` rows join those that intervals are made from."""
@@ -279,9 +301,9 @@ class DirectForecaster(BaseForecaster):
 
 
 def _appended(history: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """`history` with `rows` after it; where both have a time, the newer word counts."""
+    """`history` with `rows` after it, up to the last of them; where both have a time, the newer word counts."""
     joined = pd.concat([history, rows])
-    return joined[~joined.index.duplicated(keep="last")].sort_index()
+    return joined[~joined.index.duplicated(keep="last")].sort_index().loc[: rows.index[-1]]
 
 
 def _check_regular(index: pd.Index) -> None:
@@ -289,6 +311,11 @@ def _check_regular(index: pd.Index) -> None:
     if isinstance(index, pd.PeriodIndex) and not index.is_full:
         row = int(np.flatnonzero(np.diff(index.asi8) != 1)[0]) + 1
         raise InputError(f"row {row} of the series, {index[row]}, does not follow {index[row - 1]}; fill the gap")
+    if pd.api.types.is_integer_dtype(index) and (np.diff(index) != 1).any():
+        row = int(np.flatnonzero(np.diff(index) != 1)[0]) + 1
+        raise InputError(
+            f"row {row} of the series has number {index[row]} after {index[row - 1]}; number rows by steps of 1"
+        )
     if not isinstance(index, pd.DatetimeIndex) or index.freq is not None or len(index) < 3 or pd.infer_freq(index):
         return
     steps = index[1:] - index[:-1]

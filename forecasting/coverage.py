@@ -40,6 +40,8 @@ def check(names: Sequence[str], models: Sequence[str], origins: int, rows: int) 
     for name in models:
         if MODELS[name].refit:
             raise InputError(f"model {name!r} is fitted anew at every origin, which is not measured here; leave it out")
+    if rows < 1:
+        raise InputError(f"rows {rows} are none; give how many of the newest to take")
     if origins < 2:
         raise InputError(f"origins {origins} tell no spread; give 2 or more")
     found = []
@@ -51,6 +53,8 @@ def check(names: Sequence[str], models: Sequence[str], origins: int, rows: int) 
             raise InputError(
                 f"series {name!r} has {len(series)} rows, too few to hold out {horizon} twice; leave it out"
             )
+        if _scale(series, held_out) == 0:
+            raise InputError(f"series {name!r} repeats itself exactly before the rows held out; leave it out")
         found.append(series)
     return found
 
@@ -98,14 +102,19 @@ def _origins(series: pd.Series, wanted: int) -> int:
     return min(wanted, len(series) // 2 // _horizon(series))
 
 
+def _scale(series: pd.Series, held_out: int) -> float:
+    """Mean absolute change within a season before the first origin."""
+    past, cycle = series.to_numpy()[: len(series) - held_out * _horizon(series)], season(series)
+    return float(np.abs(past[cycle:] - past[:-cycle]).mean())
+
+
 def _measured(
     series: pd.Series, name: str, origins: int, seed: int, device: str, max_epochs: int
 ) -> Iterator[list[dict[str, object]]]:
     """Rows for each way in which the model makes intervals."""
     horizon, held_out, cycle = _horizon(series), _origins(series, origins), season(series)
     start = len(series) - held_out * horizon
-    past = series.to_numpy()[:start]
-    scale = float(np.abs(past[cycle:] - past[:-cycle]).mean())
+    scale = _scale(series, held_out)
     # Conformal and dropout intervals belong to one and the same network; quantile heads need one of their own.
     for trained, ways in (("conformal", ("conformal", "dropout")), ("quantile", ("quantile",))):
         began = time.monotonic()

@@ -115,8 +115,9 @@ def read_known(
 ) -> pd.DataFrame:  # fmt: skip
     """What is known ahead: `columns` of the CSV that `series` was read from, for its rows and for all that come after.
 
-    A column of numbers is float64, any other one of words. fill: as `read_csv`; in a column of words every filling
-    repeats the word before. Raises InputError for a cell that is missing, and for a column that is not there.
+    A column is one of numbers (float64) where most of its cells are, else one of words. fill: as `read_csv`; in a
+    column of words every filling repeats the word before. Raises InputError for a cell that is missing, for one among
+    numbers that is none or not finite, and for a column that is not there.
     """
     table = read_table(Path(path))
     time = time_column(table, time)
@@ -139,8 +140,8 @@ def read_known(
         place = table.columns.index(column)
         cells = pd.Series([cells[place] for cells in table.rows], index, dtype=object)
         cells[cells.str.lower().isin(MISSING - {"none"})] = None  # None is what some files call a day without holiday
-        words = not cells.dropna().map(is_number).all()
-        known = cells.astype(str).where(cells.notna()) if words else cells.astype(float)
+        words = not cells.dropna().map(is_number).mean() > 0.5  # one word among numbers is a slip, and refused as one
+        known = cells.astype(str).where(cells.notna()) if words else pd.Series(numbers(table, column), index)
         if fill == "none" and len(empty := np.flatnonzero(known.isna().to_numpy())):
             raise InputError(
                 f"{table.at(int(empty[0]), column)}: no value, though known ahead; fill it, or give --fill"

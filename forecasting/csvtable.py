@@ -72,6 +72,10 @@ def read_table(path: Path) -> Table:
         raise InputError(f"{path} row {reader.line_num} is not CSV ({error}); mend that row") from None
     if not rows:
         raise InputError(f"{path} has a header but no rows; add rows below it")
+    if any(map(is_number, columns)) and any(map(looks_like_time, columns)):
+        raise InputError(
+            f"{path} row 1 has a time and a number where it should name the columns; put a header line above"
+        )
     repeated = next((name for name in columns if columns.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"{path} row 1 names column {repeated!r} twice; give every column its own name")

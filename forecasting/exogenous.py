@@ -155,10 +155,14 @@ def _weights(fitted: np.ndarray, held_out: np.ndarray, count: int) -> np.ndarray
 def calendar(index: pd.DatetimeIndex | pd.PeriodIndex, holidays: Sequence[Any] = ()) -> pd.DataFrame:
     """Columns that are known for any time: the weekday (as a word) and whether the day is one of `holidays` (dates).
 
+    A period of several days has the weekday of its first, and is a holiday where one of them is.
+
     For `X` of a forecaster, or to add to it; the phase of the season itself needs no column.
     """
     times = index.to_timestamp() if isinstance(index, pd.PeriodIndex) else index
-    days = pd.DatetimeIndex(pd.to_datetime(list(holidays))).normalize()
+    last = index.to_timestamp(how="end") if isinstance(index, pd.PeriodIndex) else index
+    days = np.sort(np.array([pd.Timestamp(day).tz_localize(None).normalize() for day in holidays], "datetime64[ns]"))
+    first, last = (each.tz_localize(None).normalize().to_numpy("datetime64[ns]") for each in (times, last))
     frame = pd.DataFrame({"weekday": times.day_name()}, index=index)
-    frame["holiday"] = times.tz_localize(None).normalize().isin(days).astype(float)
+    frame["holiday"] = (np.searchsorted(days, first) < np.searchsorted(days, last, side="right")).astype(float)
     return frame

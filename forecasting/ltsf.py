@@ -8,6 +8,7 @@ positions, steps and channels, on the standardised scale. No window is dropped.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,11 @@ class Series:
     """Ends of the training, validation and test part, in rows."""
     season: int
     """Steps in one season, for the seasonal naive."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of values and borders: files of one name differ in it."""
+        return sha256(self.values.numpy().tobytes() + repr(self.borders).encode()).hexdigest()[:16]
 
 
 class Windows(NamedTuple):

@@ -63,13 +63,18 @@ def measure(
     Columns: dataset, horizon, model, lookback, seed, validation_mse, mse, mae, seconds, device.
     """
     loaded = {each: ltsf.load(each, shares) for each in data}
-    series = {each.name: path for path, each in loaded.items()}
+    series: dict[str, str] = {}
+    for path, each in loaded.items():
+        if each.name in series:
+            raise InputError(f"{series[each.name]} and {path} are both called {each.name!r}; rename one")
+        series[each.name] = path
+    values = {each.name: each.fingerprint for each in loaded.values()}
     rows = {each.name: len(each.values) for each in loaded.values()}
     folder = run.path / "tasks"
     folder.mkdir(exist_ok=True)
     tasks = [(name, horizon, seed) for seed in range(seeds) for name in series for horizon in horizons]
     files = {task: folder / "{}-{}-{}.json".format(*task) for task in tasks}
-    todo = [task for task in tasks if not _done(files[task], models)]
+    todo = [task for task in tasks if not _done(files[task], models, values[task[0]])]
     todo.sort(key=lambda task: (task[2], -rows[task[0]], -task[1]))  # the longest of a seed first: no late straggler
     cores = 1 if device.choose(where).type == "cuda" else device.cores()
     with (
@@ -100,8 +105,12 @@ def measure(
     return pd.DataFrame([row for task in tasks for row in read_json(files[task])["rows"]])
 
 
-def _done(path: Path, models: Sequence[str]) -> bool:
-    return path.exists() and set(models) <= set(read_json(path)["models"])
+def _done(path: Path, models: Sequence[str], values: str) -> bool:
+    """Whether the file holds these models, measured on a series of that fingerprint."""
+    if not path.exists():
+        return False
+    task = read_json(path)
+    return set(models) <= set(task["models"]) and task.get("values") == values
 
 
 def _one_thread() -> None:
@@ -149,7 +158,8 @@ def task_rows(
     order = ["dataset", "horizon", "model", "lookback", "seed", "validation_mse", "mse", "mae", "seconds", "device"]
     past, truth = task.example()
     write_json(path, {
-        "models": list(models), "rows": [{key: row[key] for key in order} for row in rows], "curves": task.curves,
+        "models": list(models), "values": task.series.fingerprint,
+        "rows": [{key: row[key] for key in order} for row in rows], "curves": task.curves,
         "past": past, "truth": truth, "shown": task.shown,
     })  # fmt: skip
     return f"{task.series.name} {task.horizon}, seed {task.seed}"

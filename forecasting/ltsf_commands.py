@@ -19,7 +19,7 @@ class BenchmarkForecasters(Command):
     one pooled model for M4's 414 hourly series. pems: lane flow five minutes ahead, in the published split."""
     data: Annotated[tuple[str, ...], tyro.conf.arg(metavar="DATA ...")] = ()
     """ltsf: ETTh1, ETTh2, ETTm1 (all when left out), or CSVs with a column of times; every other column is a channel.
-    rolling: named series or CSVs; eight when left out. m4, pems: the folder of their files, LAB_DATA's when left
+    rolling: named series or CSVs; nine when left out. m4, pems: the folder of their files, LAB_DATA's when left
     out."""
     borders: str = "0.7,0.1,0.2"
     """ltsf: shares of a CSV's rows to train, validate and test on; the three ETT files have their published borders."""
@@ -98,7 +98,7 @@ class BenchmarkForecasters(Command):
             boards, errors = rolling.measure(todo, self.seeds, self.models, run, self.device)
             table = rolling.summary(boards)
             rolling.report(boards, errors, table, run)
-        title = f"Rolling origin, mean over {len(todo)} series, {_seeds(self.seeds)}"
+        title = f"Rolling origin, mean over {len(todo)} task{'s' * (len(todo) > 1)}, {_seeds(self.seeds)}"
         self.show(title, list(table.columns), table.to_numpy().tolist())
         self.done({"models": table.to_dict(orient="records"), "series": boards.to_dict(orient="records")}, run.path)
 

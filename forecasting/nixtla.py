@@ -58,7 +58,8 @@ class Peer:
         return self
 
     def update(self, y: pd.Series, X: pd.DataFrame | None, update_params: bool) -> None:
-        self.series = pd.concat([self.series, y])
+        joined = pd.concat([self.series, y])  # the clocks' last row may come again, with the newer word on it
+        self.series = joined[~joined.index.duplicated(keep="last")]
 
     def predict(self, X: pd.DataFrame | None) -> pd.Series:
         ahead = self._ahead()

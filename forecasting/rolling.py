@@ -4,6 +4,7 @@ Each series and seed is a run of its own inside the benchmark's; one that is fin
 """
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from forecasting.intervals import pinball
 from forecasting.measures import mae, mase
 from forecasting.models import is_installed
 from lab import console
+from lab.errors import InputError
 from lab.jsonfile import write_json
 from lab.ranks import critical_difference, mean_ranks, wins
 from lab.run import RESULT, Run, slug
@@ -55,7 +57,10 @@ def tasks(data: Sequence[str], horizon: int | None) -> list[Task]:
     for name in data or dict.fromkeys(task.series for task in TASKS):
         same = [task for task in TASKS if task.series == name]
         if not same:
-            cycle = datasets.season(datasets.load(name))
+            series = datasets.load(name)
+            cycle, values = datasets.season(series), series.to_numpy()
+            if (values[cycle:] == values[:-cycle]).all():
+                raise InputError(f"series {name!r} repeats itself exactly, so nothing can be scaled by; leave it out")
             same = [Task(name, cycle if cycle > 1 else 24)]
         found += [task._replace(horizon=horizon or task.horizon) for task in same]
     return found
@@ -110,14 +115,21 @@ def _measured(
     """The folder of the finished comparison, made now unless it is there."""
     stem = task.label.rsplit("/", 1)[-1].split(".")[0]
     config = {"series": task.label, "horizon": task.horizon, "seed": seed, "models": list(names)}
+    config["values"] = _fingerprint(series, known)  # a file that has changed is measured anew
     name = slug(f"{stem}-h{task.horizon}-seed{seed}")
     found = Run.find(run.path / "series", name, config)
     if found is not None and (found / RESULT).exists():
         return found
-    with Run.open(run.path / "series", name, config, resume=True) as own:
+    with Run.open(run.path / "series", name, config, resume=found is not None) as own:
         benchmark.compare(series, task.horizon, own, names, seed=seed, device=device, known=known)
         own.finish({})
     return own.path
+
+
+def _fingerprint(series: pd.Series, known: pd.DataFrame | None) -> str:
+    """Of times and values, and of what is known ahead."""
+    parts = [pd.util.hash_pandas_object(each).to_numpy() for each in (series, known) if each is not None]
+    return sha256(np.concatenate(parts).tobytes()).hexdigest()[:16]
 
 
 def _errors(backtest: pd.DataFrame, series: pd.Series) -> pd.DataFrame:

@@ -33,7 +33,10 @@ HERE = ("device", "callback")  # constructor arguments that belong to the machin
 
 
 def save(folder: Path, forecasters: Mapping[str, DirectForecaster]) -> None:
-    """Write each fitted forecaster under `folder`. Raises TypeError for a setting that JSON does not hold."""
+    """Write each fitted forecaster under `folder`.
+
+    Raises TypeError for a setting that JSON does not hold, InputError for one fitted to a panel of series.
+    """
     for name, forecaster in forecasters.items():
         checkpoint.save(folder / name, 0, _state(forecaster), keep=1)
 
@@ -55,6 +58,8 @@ def load(folder: Path, device: str = "auto") -> dict[str, DirectForecaster]:
 
 
 def _state(forecaster: DirectForecaster) -> dict[str, Any]:
+    if not hasattr(forecaster, "history_"):
+        raise InputError("a forecaster of a panel holds one for each series; save those of its forecasters_")
     learned = {name: getattr(forecaster, name) for name in forecaster.fitted}
     for name in ("effect_", "conformal_"):
         if learned[name] is not None:
@@ -67,6 +72,7 @@ def _state(forecaster: DirectForecaster) -> dict[str, Any]:
         "history": _frame(forecaster.history_.iloc[-rows:]),
         "known": None if forecaster.known_ is None else _frame(forecaster.known_.iloc[-rows:]),
         "first": forecaster.first_ + max(0, len(forecaster.history_) - rows),
+        "series": forecaster._y_metadata["mtype"] == "pd.Series",
         "steps": [int(step) for step in forecaster.fh.to_relative(forecaster.cutoff)],
     }  # fmt: skip
     if isinstance(forecaster, NetworkForecaster):
@@ -88,11 +94,15 @@ def _restored(state: dict[str, Any], device: str) -> DirectForecaster:
         empty = kind(**params)
         for name in ("lookback_", "horizon_", "patch_"):
             setattr(empty, name, learned[name])
-        network = empty.build(np.zeros((empty.horizon_, empty.lookback_)) if empty.skip else None)
+        skip = np.zeros((empty.horizon_, empty.lookback_)) if empty.skip else None
+        network = empty.build(skip, len(state["history"]["columns"]))
         network.load_state_dict(state["network"])
         learned.update(network_=network.eval(), losses_=[])
     known = None if state["known"] is None else _unframed(state["known"])
-    history = _unframed(state["history"]).squeeze(axis=1)  # one column: a series, and so are its forecasts
+    history: pd.DataFrame | pd.Series = _unframed(state["history"])
+    if state["series"]:  # and so are its forecasts
+        history = history.squeeze(axis=1)
+        history.name = None if history.name == 0 else history.name  # what sktime calls a nameless one inside
     return kind(**params).restore(learned, history, known, state["steps"])
 
 

@@ -103,6 +103,21 @@ def test_only_networks_are_explained():
         attribution.attribute(forecaster, days(10).to_numpy())
 
 
+def test_times_are_told_by_the_clocks_of_the_file(tmp_path, capsys):
+    """And a series too short to validate on is explained all the same."""
+    path = tmp_path / "views.csv"
+    views = days(4)
+    views.index = views.index.strftime("%d.%m.%Y %H:%M")
+    views.to_csv(path, index_label="time")
+    words = ["attribute", str(path), "--max-epochs", "1", "--samples", "0", "--lookback", "48", "--horizon", "40",
+             "--time-format", "%d.%m.%Y %H:%M", "--timezone", "Europe/Berlin", "--runs", str(tmp_path)]  # fmt: skip
+    assert cli.main([*words, "--json"]) == 0
+    assert "(Europe/Berlin)" in json.loads(capsys.readouterr().out)["finding"]
+    table = pd.read_csv(tmp_path / "attribute-views.csv-cnn" / "attributions.csv")
+    last = pd.to_datetime(views.index[-1], format="%d.%m.%Y %H:%M")
+    assert table["time"].iloc[-1].startswith(f"{last:%Y-%m-%d %H:%M}:00+0")
+
+
 @pytest.mark.slow
 def test_the_command_writes_table_and_figure(tmp_path, capsys):
     path = tmp_path / "views.csv"
@@ -125,6 +140,7 @@ def test_the_command_writes_table_and_figure(tmp_path, capsys):
     [
         (["--horizon", "0"], "--horizon is 0; give at least 1"), (["--groups", "1"], "--groups is 1; give at least 2"),
         (["--max-epochs", "0"], "--max-epochs is 0; give at least 1"), (["--seed", "-1"], "seed"),
+        (["--lookback", "-3"], "--lookback is -3; give at least 1"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line(words, says, capsys):

@@ -67,6 +67,7 @@ def test_good_file(tmp_path):
         (["time,a,b", "2024-01-01,1,2"], {}, ["--target", "a, b"]),
         (["time,a,a", "2024-01-01,1,2"], {}, ["row 1", "twice"]),
         (["x,y", "1,2", "3,4"], {}, ["row 1", "--time"]),
+        (hourly(r1="2023-12-31 23:00:00,0"), {}, ["row 1 has a time and a number", "header line"]),
         (hourly(2), {}, ["2 rows"]),
         (hourly(r2="2024-01-01 00:00:00,"), {"fill": "ffill"}, ["'views'", "2024-01-01 00:00:00", "nothing to fill"]),
     ],
@@ -372,6 +373,9 @@ def test_known_ahead(tmp_path):
         (ahead(), ["holidays"], "unknown column 'holidays'; did you mean holiday"),
         (ahead(), ["views"], "column 'views' is the time or the target"),
         (ahead(r9="2024-01-08,,None,"), ["degrees"], "row 9, column 'degrees': no value, though known ahead"),
+        (ahead(r9="2024-01-08,,None,hot"), ["degrees"], "row 9, column 'degrees': 'hot' is not a number"),
+        (ahead(r9="2024-01-08,,None,inf"), ["degrees"], "row 9, column 'degrees': 'inf' is not finite"),
+        (ahead(r3="2024-01-02,1,None,1e200"), ["degrees"], "row 3, column 'degrees': '1e200' is too large"),
     ],
 )
 def test_known_ahead_refused(tmp_path, lines, columns, part):

@@ -126,4 +126,9 @@ def test_calendar():
     made = calendar(pd.date_range("2024-12-24 22:00", periods=4, freq="h", tz="Europe/Berlin"), ["2024-12-25"])
     assert made["weekday"].tolist() == ["Tuesday", "Tuesday", "Wednesday", "Wednesday"]
     assert made["holiday"].tolist() == [0, 0, 1, 1]
+    aware = pd.Timestamp("2024-12-25 08:00", tz="Europe/Berlin")
+    assert calendar(made.index, [aware])["holiday"].tolist() == [0, 0, 1, 1]
+    weeks = pd.period_range("2024-04-22", periods=3, freq="W")
+    assert calendar(weeks, ["2024-05-01", "2024-05-12"])["holiday"].tolist() == [0, 1, 1]
+    assert calendar(weeks, ["2024-04-21", "2024-05-13"])["holiday"].tolist() == [0, 0, 0]
     assert calendar(pd.period_range("2024-01-01", periods=2, freq="D"))["weekday"].tolist() == ["Monday", "Tuesday"]

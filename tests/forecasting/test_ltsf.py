@@ -215,11 +215,31 @@ def test_summary_and_figures_say_what_was_found():
 def test_a_task_done_is_not_done_again(series, tmp_path, quick):
     path = tmp_path / "task.json"
     ltsf_benchmark.task_rows(families.Task(series(), 12, 0, CPU), ("cnn",), path, (20, 36))
-    assert ltsf_benchmark._done(path, ("cnn",)) and not ltsf_benchmark._done(path, ("cnn", "lstm"))
+    values = series().fingerprint
+    assert ltsf_benchmark._done(path, ("cnn",), values) and not ltsf_benchmark._done(path, ("cnn", "lstm"), values)
+    assert not ltsf_benchmark._done(path, ("cnn",), "of another file")
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows][:2] == ["seasonal-naive", "ridge, one lookback"]
     assert {row["lookback"] for row in rows if row["model"] in ("ridge", "cnn")} == {"20+36"}
     assert all(row["dataset"] == "series" and row["horizon"] == 12 and row["seconds"] >= 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_files_of_one_name_are_told_apart(tmp_path, capsys):
+    paths = [tmp_path / name / "my.csv" for name in ("a", "b")]
+    for factor, path in enumerate(paths, 1):
+        path.parent.mkdir()
+        frame = table()
+        frame.assign(more=frame.iloc[:, 1] ** factor).to_csv(path, index=False)
+    words = ["benchmark", "forecasters", "--seeds", "1", "--horizons", "12", "--lookbacks", "30", "36",
+             "--device", "cpu", "--models", "nlinear", "--json", "--runs", str(tmp_path), "--data"]  # fmt: skip
+    found = []
+    for path in (*paths, paths[1]):
+        assert cli.main([*words, str(path)]) == 0
+        found.append(json.loads(capsys.readouterr().out)["tasks"])
+    assert found[0] != found[1] == found[2]
+    assert cli.main([*words, *map(str, paths)]) == 2
+    assert "are both called 'my'; rename one" in capsys.readouterr().err
 
 
 @pytest.fixture

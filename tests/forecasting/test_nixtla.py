@@ -39,6 +39,8 @@ def test_forecasts_lie_where_the_series_goes_on(index):
     peer.update(series[10:20], None, update_params=False)
     made = peer.predict(None)
     assert made.index.equals(index[20:23]) and made.tolist() == [19.0] * 3
+    peer.update(series[19:21] + 1, None, update_params=False)  # row 19 comes again, and the newer word counts
+    assert peer.series.tolist() == [*range(19), 20, 21] and peer.predict(None).index.equals(index[21:24])
 
 
 def test_known_columns_reach_a_peer_in_units_of_the_rows_fitted():

@@ -1,11 +1,15 @@
 """The rolling-origin benchmark: what is compared with what, and that a series done is not done again."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting import rolling
+from forecasting import coverage, rolling
 from forecasting.datasets import web_traffic
+from lab import cli
+from lab.errors import InputError
 from lab.jsonfile import read_json
 from lab.run import Run
 
@@ -72,6 +76,37 @@ def test_the_benchmark_end_to_end_and_not_twice(tmp_path, monkeypatch):
         board = table[table["series"] == name].set_index("model")["MASE"]
         assert own.groupby("model")["MASE"].mean().to_numpy() == pytest.approx(board.sort_index().to_numpy(), rel=0.1)
     assert {path.name for path in (run.path / "figures").iterdir()} == {"forecast-wins.png", "forecast-ranks.png"}
+
+
+def test_a_file_that_changed_is_measured_anew(tmp_path, capsys):
+    """And files of one name, in two folders, are two series."""
+    paths = [tmp_path / name / "my.csv" for name in ("a", "b")]
+    for seed, path in enumerate(paths):
+        path.parent.mkdir()
+        web_traffic(days=20, seed=seed).to_csv(path)
+    words = ["benchmark", "forecasters", "--protocol", "rolling", "--seeds", "1", "--models", "linear", "--json",
+             "--runs", str(tmp_path), "--data", *map(str, paths)]  # fmt: skip
+
+    def measured():
+        assert cli.main(words) == 0
+        rows = json.loads(capsys.readouterr().out)["series"]
+        return [row["MASE"] for row in rows if row["model"] == "linear"]
+
+    one, two = measured()
+    assert one != two and measured() == [one, two]
+    paths[0].write_bytes(paths[1].read_bytes())
+    assert measured() == [two, two]
+
+
+def test_what_repeats_itself_exactly_is_refused(tmp_path):
+    path = tmp_path / "flat.csv"
+    (0 * web_traffic(days=20)).to_csv(path)
+    with pytest.raises(InputError, match=r"flat\.csv' repeats itself exactly"):
+        rolling.tasks([str(path)], None)
+    with pytest.raises(InputError, match=r"flat\.csv' repeats itself exactly"):
+        coverage.check([str(path)], ["linear"], 2, 1000)
+    with pytest.raises(InputError, match="rows -5 are none"):
+        coverage.check(["airline"], ["linear"], 2, -5)
 
 
 def test_what_no_seed_changes_is_measured_once(tmp_path, monkeypatch):

@@ -162,6 +162,30 @@ def test_saved_with_any_index(index, tmp_path):
     pd.testing.assert_series_equal(saved.load(tmp_path)["mine"].predict(), fitted.predict(), check_freq=False)
 
 
+@pytest.mark.parametrize("kind", ["one column", "no name", "two columns, mixed"])
+def test_saved_in_the_form_it_was_fitted_in(kind, tmp_path):
+    """Forecasts of a table are a table, of a nameless series nameless, and a network that mixes channels has them."""
+    series = web_traffic(days=6)
+    y = {"one column": series.to_frame(), "no name": series.rename(None),
+         "two columns, mixed": pd.DataFrame({"a": series, "b": series**2})}[kind]  # fmt: skip
+    made = (
+        RidgeForecaster(lookback=24)
+        if kind != "two columns, mixed"
+        else CNNForecaster(lookback=24, max_epochs=1, mix=True, random_state=0)
+    )
+    fitted = made.fit(y, fh=[1, 3])
+    saved.save(tmp_path, {"mine": fitted})
+    copy, wanted = saved.load(tmp_path)["mine"].predict(), fitted.predict()
+    assert type(copy) is type(wanted) and copy.equals(wanted)
+    assert kind != "no name" or copy.name is None
+
+
+def test_a_panel_is_not_saved(tmp_path):
+    two = pd.concat({name: web_traffic(days=6, seed=n).to_frame() for n, name in enumerate(("one", "two"))})
+    with pytest.raises(InputError, match="a forecaster of a panel holds one for each series"):
+        saved.save(tmp_path, {"mine": RidgeForecaster(lookback=24).fit(two, fh=[1])})
+
+
 # --- robustness -----------------------------------------------------------------------------------------------------
 
 
@@ -238,6 +262,39 @@ def test_a_gap_before_the_rows_of_update_is_named():
         fitted = RidgeForecaster(lookback=12).fit(series.iloc[:120], fh=[1])
         with pytest.raises(InputError, match=f"row 120 of the series, {series.index[121]}"):
             fitted.update(series.iloc[121:], update_params=False)
+
+
+@pytest.mark.parametrize("update_params", [False, True])
+def test_forecasts_follow_the_rows_of_update_even_where_later_ones_were_seen(update_params):
+    series = pd.Series(np.arange(210.0), pd.date_range("2024-01-01", periods=210, freq="D"))
+    fitted = RidgeForecaster(lookback=14).fit(series.iloc[:200], fh=[1, 2])
+    fitted.update(series.iloc[150:160], update_params=update_params)
+    made = fitted.predict()
+    assert made.tolist() == pytest.approx([160, 161]) and made.index[0] == series.index[160]
+    fitted.update(series.iloc[160:210], update_params=False)
+    assert fitted.predict().iloc[0] == pytest.approx(210)
+    with pytest.raises(InputError, match=r"holds 10 rows up to there, fewer than its lookback 14"):
+        fitted.update(series.iloc[:10], update_params=False)
+
+
+def test_an_update_that_is_refused_changes_nothing():
+    series = web_traffic(days=9)
+    fitted = RidgeForecaster(lookback=48).fit(series.iloc[:200], fh=[1])
+    before = fitted.predict()
+    with pytest.raises(InputError, match="row 200 of the series"):
+        fitted.update(series.iloc[205:210], update_params=False)
+    pd.testing.assert_series_equal(fitted.predict(), before)
+    fitted.update(series.iloc[200:210], update_params=False)
+    assert fitted.predict().index[0] == series.index[210]
+
+
+def test_rows_are_numbered_by_steps_of_one():
+    values = np.arange(40.0) % 7
+    fitted = SeasonalNaiveForecaster(lookback=7).fit(pd.Series(values[:30]), fh=[1])
+    with pytest.raises(InputError, match="row 30 of the series has number 33 after 29"):
+        fitted.update(pd.Series(values[33:], range(33, 40)), update_params=False)
+    with pytest.raises(InputError, match="number rows by steps of 1"):
+        fitted.clone().fit(pd.Series(values, range(0, 80, 2)), fh=[1])
 
 
 def test_a_saved_forecaster_is_not_fitted_anew_to_its_last_rows(tmp_path):
