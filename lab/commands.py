@@ -30,13 +30,17 @@ class List(Shared):
             path = config.parent
             done = path / RESULT
             try:
-                started = read_json(path / METADATA, "started")["started"]
+                started = str(read_json(path / METADATA, "started")["started"])
                 metrics = read_json(done, "metrics")["metrics"] if done.exists() else {}
+                figures = [(tag, float(value)) for tag, value in metrics.items() if value is not None]
             except InputError as error:
                 warnings.warn(f"left out: {error}", Notice, stacklevel=2)
                 continue
+            except (AttributeError, TypeError, ValueError):
+                warnings.warn(f"left out: {done} is damaged: its metrics are no numbers", Notice, stacklevel=2)
+                continue
             name = str(path.relative_to(self.runs))
-            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in list(metrics.items())[:2] if value is not None)
+            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in figures[:2])
             rows.append([name, started[:16], "finished" if done.exists() else "open", shown])
             data.append({"name": name, "started": started, "finished": done.exists(), "metrics": metrics})
         self.show(f"Runs under {self.runs}", ["run", "started", "state", "result"], rows)

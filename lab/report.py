@@ -23,6 +23,7 @@ from lab.run import METADATA, RESULT
 
 SAID = ("note", "claim", "anomaly/finding", "anomaly/explained")  # texts of a run that are shown above its pictures
 FULL_TABLE, HEAD = 40, 8  # a table of more rows than FULL_TABLE is shown by its first HEAD
+DAMAGED = (AttributeError, KeyError, OSError, TypeError, ValueError)  # what reading a run raises that was tampered with
 COLUMNS = 12  # and one of more columns by its first COLUMNS
 
 
@@ -50,10 +51,15 @@ def write(folder: Path, title: str = "Results", notes: Mapping[str, str] | None 
 
     notes: what a reader must know about a run, by its name. Raises InputError if there is none.
     """
-    found = sorted(find(folder), key=lambda path: read_json(path / METADATA)["started"])
+    found = sorted(find(folder), key=lambda path: str(read_json(path / METADATA)["started"]))
     if not found:
         raise InputError(f"no finished run under {folder}; run something first, or name another folder")
-    runs = [_read(path, folder, (notes or {}).get(str(path.relative_to(folder)), "")) for path in found]
+    runs = []
+    for path in found:
+        try:
+            runs.append(_read(path, folder, (notes or {}).get(str(path.relative_to(folder)), "")))
+        except DAMAGED as error:
+            _left_out(path, error)
     template = Environment(loader=PackageLoader("lab", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = template.get_template("report.html").render(title=title, runs=runs)
     target = folder / "report.html"
@@ -71,7 +77,7 @@ def find(folder: Path) -> list[Path]:
             read_json(result.parent / METADATA, "started", "command", "hardware")
             found.append(result.parent)
         except InputError as error:
-            warnings.warn(f"left out: {error}", Notice, stacklevel=2)
+            _left_out(result, error)
     return found
 
 
@@ -85,12 +91,12 @@ def _read(path: Path, root: Path, note: str) -> Shown:
         name=str(path.relative_to(root)),
         command=metadata["command"],
         hardware=f"{machine['cores']} cores, {machine['gpu'] or 'no GPU'}",
-        seconds=result["seconds"],
+        seconds=float(result["seconds"]),
         verdict=result.get("verdict", ""),
         notes=[text for text in (note, *(texts.get(tag) for tag in SAID)) if text],
-        metrics=result["metrics"],
+        metrics={tag: None if value is None else float(value) for tag, value in result["metrics"].items()},
         pictures=[(_data_url(path / file), alt) for file, alt in images.items() if (path / file).exists()],
-        tables=[_table(file) for file in sorted(path.glob("*.csv"))],
+        tables=[table for file in sorted(path.glob("*.csv")) if (table := _table(file))],
     )
 
 
@@ -99,11 +105,21 @@ def _data_url(path: Path) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def _table(path: Path) -> Table:
+def _left_out(path: Path, error: Exception) -> None:
+    said = " ".join(str(error).split())
+    text = said if isinstance(error, InputError) else f"{path} is damaged ({type(error).__name__}: {said})"
+    warnings.warn(f"left out: {text}", Notice, stacklevel=3)
+
+
+def _table(path: Path) -> Table | None:
+    """The file's, cut to what a page holds; None, with a warning, if it is damaged."""
     try:
         frame = pd.read_csv(path)
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame()
+    except ValueError as error:  # ragged rows, or no UTF-8
+        _left_out(path, error)
+        return None
     shown = (frame if len(frame) <= FULL_TABLE else frame.head(HEAD)).iloc[:, :COLUMNS]
     rows = [[f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row] for row in shown.to_numpy().tolist()]
     cut = [f"first {count} of {total} {what}" for count, total, what in

@@ -123,11 +123,11 @@ def check(
     """Hold a number against a condition: "== 5", "== 5 +- 0.1", "< 5", "<= 5", "> 5", ">= 5" or "in 4 .. 5".
 
     Without an interval the number decides. With one the whole interval must satisfy the condition, or miss it whole;
-    an interval across the bound leaves the question open. A number that is NaN satisfies nothing.
+    an interval across the bound leaves the question open, and so does a number that is NaN: nothing was measured.
     """
     region = _Region.parse(condition)
     low, high = interval or (measured, measured)
-    holds: bool | None = False
+    holds: bool | None = None
     if not any(math.isnan(number) for number in (measured, low, high)):
         holds = True if region.contains(low, high) else False if region.misses(low, high) else None
     return Finding(name, float(measured), condition, holds, interval, tuple(map(float, values)))

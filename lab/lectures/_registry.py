@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from lab.errors import unknown
+from lab.errors import InputError, unknown
 from lab.lectures._claims import Claim
 
 SECTIONS = (
@@ -41,8 +41,15 @@ def section_of(id: str) -> str:
 
 
 def claim(id: str) -> Claim:
-    """The claim that an experiment tests, from its docstring. Raises InputError for an unknown experiment."""
-    return Claim.parse(id, ast.get_docstring(ast.parse(_file(id).read_text())) or "")
+    """The claim that an experiment tests, from its docstring.
+
+    Raises InputError for an unknown experiment, and for a file that is none.
+    """
+    path = _file(id)
+    try:
+        return Claim.parse(id, ast.get_docstring(ast.parse(path.read_text())) or "")
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"{path} is no experiment: {error}; mend it, or take it out of the folder") from None
 
 
 def settings(id: str) -> list[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import re
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ def reproduce(
     quick: its shortened settings.
     seeds: how many random starts, where chance plays a part.
     name: the run's folder; reproduce-ID if empty.
-    force: measure again what is there already.
+    force: measure again what is there already, into a folder of its own: RUNS/NAME-2 and so on.
     A result of the same settings and the same source is not measured twice. Raises InputError for an unknown experiment
     and for a setting that is unknown, of the wrong type or out of range.
     """
@@ -99,8 +100,10 @@ def reproduce(
     claim, module, code = _registry.claim(id), _registry.load(id), _registry.code(id)
     config = {"experiment": id, "quick": quick, **_plain(values)}
     root, folder = Path(runs), _folder(Path(runs), name or _name(id, values, quick), config)
-    if not force and (kept := _kept(root / folder, claim, code)):
-        return kept
+    if kept := _kept(root / folder, claim, code):
+        if not force:
+            return kept
+        folder = _folders(root, name or _name(id, values, quick))[-1]  # what is finished stays until this is
 
     from lab.run import RESULT, Run  # imports torch and TensorBoard
 
@@ -130,6 +133,7 @@ def reproduce(
             findings=[finding.to_json() for finding in findings],
             budget=outcome.budget,
             code=code,
+            usual=values == prepare(id, None, False, None),
         )
         return Result(claim, findings, verdict, seconds, outcome.budget, run.path)
 
@@ -227,6 +231,7 @@ def _work(there: Any, options: Mapping[str, Any]) -> None:
     from lab import console
 
     console.hush()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     while id := there.recv():
         there.send(_attempt(id, options))
 
@@ -257,7 +262,9 @@ def newest_run(id: str, runs: Path) -> Path | None:
     Where its defaults have changed since, the later runs lie in reproduce-ID-2 and so on.
     """
     folders = (path for path in runs.glob(f"reproduce-{id}*") if re.fullmatch(rf"reproduce-{id}(-\d+)?", path.name))
-    found = [path for path in folders if _read(path / "result.json").get("verdict") in [*Verdict]]
+    results = {path: _read(path / "result.json") for path in folders}
+    # a folder's name may be a user's choice, with other settings
+    found = [path for path, saved in results.items() if saved.get("verdict") in [*Verdict] and saved.get("usual", True)]
     return max(found, key=lambda path: (path / "result.json").stat().st_mtime_ns, default=None)
 
 
@@ -274,7 +281,7 @@ def _line(error: Exception) -> str:
 def _broken(id: str, error: str, seconds: float) -> Result:
     try:
         claim = _registry.claim(id)
-    except (ValueError, SyntaxError):
+    except InputError:
         claim = Claim(id, "", "", "", "", "", "")
     return Result(claim, (), None, seconds, error=error)
 
@@ -290,12 +297,18 @@ def _folder(root: Path, name: str, config: Mapping[str, Any]) -> str:
     """The run's folder out of NAME, NAME-2, ...: that of the same settings if there is one, else one that a run left
     before it wrote any, else the first that is free.
     """
-    taken: list[str] = []
-    while (root / (folder := f"{name}-{len(taken) + 1}" if taken else name)).exists():
-        taken.append(folder)
+    *taken, free = _folders(root, name)
     same = [each for each in taken if _read(root / each / "config.json") == config]
     unused = [each for each in taken if (root / each).is_dir() and not (root / each / "config.json").exists()]
-    return [folder, *unused, *same][-1]
+    return [free, *unused, *same][-1]
+
+
+def _folders(root: Path, name: str) -> list[str]:
+    """NAME, NAME-2, ... as far as there are such, and the first that is free."""
+    found = [name]
+    while (root / found[-1]).exists():
+        found.append(f"{name}-{len(found) + 1}")
+    return found
 
 
 def _kept(path: Path, claim: Claim, code: str) -> Result | None:
@@ -303,9 +316,12 @@ def _kept(path: Path, claim: Claim, code: str) -> Result | None:
     saved = _read(path / "result.json")
     if saved.get("code") != code:
         return None
-    findings = tuple(map(Finding.from_json, saved["findings"]))
-    seconds = saved["metrics"]["time/seconds"]
-    return Result(claim, findings, Verdict(saved["verdict"]), seconds, saved["budget"], path, kept=True)
+    try:
+        findings = tuple(map(Finding.from_json, saved["findings"]))
+        seconds, verdict, budget = saved["metrics"]["time/seconds"], Verdict(saved["verdict"]), saved["budget"]
+    except (KeyError, TypeError, ValueError):  # damaged: measured again
+        return None
+    return Result(claim, findings, verdict, seconds, budget, path, kept=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

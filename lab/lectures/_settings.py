@@ -32,6 +32,10 @@ def build(kind: type, overrides: Mapping[str, Any], quick: bool = False, seeds: 
     hints = typing.get_type_hints(kind)
     values = {name: field.metadata["quick"] for name, field in fields.items()} if quick else {}
     if seeds is not None and "seeds" in fields:
+        if "seeds" in overrides:
+            raise InputError(
+                f"seeds is given twice, as {seeds} and as {overrides['seeds']}; give one of --seeds and --set"
+            )
         overrides = {"seeds": seeds, **overrides}
     for name, value in overrides.items():
         if name not in fields:

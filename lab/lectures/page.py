@@ -8,15 +8,17 @@ import csv
 import io
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from lab.errors import Notice
 from lab.jsonfile import read_json, strict
 from lab.lectures import claim, ids, section_of
-from lab.lectures._reproduce import newest_run
+from lab.lectures._reproduce import _line, newest_run
 
 SUMMARY = "summary.json"
 FIGURES = "figures"
@@ -36,9 +38,17 @@ def write(runs: Path, folder: Path) -> Path | None:
     if not measured:
         return None
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    before = read_json(folder / SUMMARY)["claims"] if (folder / SUMMARY).exists() else []
+    before = read_json(folder / SUMMARY, "claims")["claims"] if (folder / SUMMARY).exists() else []
     known = {entry["id"]: entry for entry in before}
-    entries = [_entry(id, measured[id], folder) if id in measured else known.get(id, _unmeasured(id)) for id in ids()]
+    entries = []
+    for id in ids():
+        entry = known.get(id) or _unmeasured(id)
+        if id in measured:
+            try:
+                entry = _entry(id, measured[id], folder)
+            except (KeyError, OSError, TypeError, ValueError) as error:
+                warnings.warn(f"left out: {measured[id]} is damaged ({_line(error)})", Notice, stacklevel=2)
+        entries.append(entry)
     _put(folder / SUMMARY, json.dumps({"claims": [strict(entry) for entry in entries]}, indent=1) + "\n")
     _put(folder / "summary.csv", _table(entries))
     _put(folder / "index.html", render(entries))

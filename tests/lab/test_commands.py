@@ -68,6 +68,31 @@ def test_list_and_report_leave_a_damaged_run_out_and_name_it(runs, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"Result: {runs / 'report.html'}"
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "of"),
+    [
+        ("metadata.json", '{"started": 5, "command": "x", "hardware": {}}', ["report"]),
+        ("result.json", '{"metrics": "many", "seconds": 1}', ["list", "report"]),
+        ("result.json", '{"metrics": {"loss": "small"}, "seconds": 1}', ["list", "report"]),
+        ("result.json", '{"metrics": {"loss": 1}, "seconds": null}', ["report"]),
+        ("ragged.csv", "a,b\n1,2\n1,2,3\n", ["report"]),
+        ("latin.csv", "caf\xe9\n1\n", ["report"]),
+    ],
+)
+def test_list_and_report_pass_over_what_is_no_run(tmp_path, capsys, file, content, of):
+    for name in ("sound", "tampered"):
+        with Run.open(tmp_path, name, {}) as run:
+            run.finish({"loss": 0.25})
+    (tmp_path / "tampered" / file).write_text(content, encoding="latin-1")
+    for command in (["list", "--runs", str(tmp_path)], ["report", str(tmp_path)]):
+        assert main(command) == 0
+        printed = capsys.readouterr()
+        assert (f"lab: warning: left out: {tmp_path / 'tampered'}" in printed.err) == (command[0] in of)
+        assert printed.err.count("\n") == (command[0] in of)
+    page = (tmp_path / "report.html").read_text()
+    assert "sound" in page and ("tampered" in page) == file.endswith(".csv")
+
+
 def test_board_rebuilds_without_losing_what_it_cannot_show(runs, capsys):
     (runs / "catch" / "figures" / "train-learning_curve.png").unlink()
     assert main(["board", "--rebuild", "--runs", str(runs)]) == 0

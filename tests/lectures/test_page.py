@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from lab import cli
+from lab.errors import InputError, Notice
+from lab.jsonfile import read_json
 from lab.lectures import ids, page, reproduce, reproduce_each
 from tests.browser.driven import needs_browser, seen
 
@@ -49,6 +51,19 @@ def test_claims_that_are_not_measured_again_stay(written, runs, tmp_path):
     claims = {each["id"]: each for each in json.loads((tmp_path / "lectures" / "summary.json").read_text())["claims"]}
     assert {id for id in claims if claims[id]["verdict"]} == {*EXACT, "gradient-clipping-bug"}
     assert page.write(tmp_path / "nothing", tmp_path / "none") is None and not (tmp_path / "none").exists()
+
+
+def test_a_damaged_run_takes_no_other_from_the_page(tmp_path):
+    for id in ("node-minus-23", "power-1000"):
+        reproduce(id, runs=tmp_path / "runs")
+    (tmp_path / "runs" / "reproduce-power-1000" / "metadata.json").write_text("{}")
+    with pytest.warns(Notice, match="left out: .*reproduce-power-1000 is damaged"):
+        page.write(tmp_path / "runs", tmp_path / "page")
+    claims = {each["id"]: each["verdict"] for each in read_json(tmp_path / "page" / "summary.json")["claims"]}
+    assert claims["node-minus-23"] == "holds" and claims["power-1000"] is None
+    (tmp_path / "page" / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match=r"summary\.json says nothing of claims"):
+        page.write(tmp_path / "runs", tmp_path / "page")
 
 
 def test_the_page_has_every_claim_and_needs_no_network(written):

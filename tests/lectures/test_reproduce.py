@@ -54,15 +54,49 @@ def test_a_finished_experiment_is_kept_until_forced_changed_or_interrupted(tmp_p
     again = reproduce("node-minus-23", runs=tmp_path)
     assert not first.kept and again.kept
     assert (again.findings, again.verdict, again.path) == (first.findings, first.verdict, first.path)
-    assert not reproduce("node-minus-23", runs=tmp_path, force=True).kept
+    forced = reproduce("node-minus-23", runs=tmp_path, force=True)
+    assert not forced.kept and forced.path.name == "reproduce-node-minus-23-2"
+    assert (first.path / "result.json").exists()  # what is finished stays
     other = reproduce("node-minus-23", {"bias": "1"}, runs=tmp_path)
     assert other.verdict is Verdict.MIXED and other.path.name == "reproduce-node-minus-23-bias-1.0"
     assert not reproduce("node-minus-23", runs=tmp_path, quick=True).kept
-    (first.path / "result.json").unlink()  # as an interrupted run leaves it
+    (forced.path / "result.json").unlink()  # as an interrupted run leaves it
     assert not reproduce("node-minus-23", runs=tmp_path).kept
     monkeypatch.setattr(_registry, "code", lambda id: "changed")
     assert not reproduce("node-minus-23", runs=tmp_path).kept
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
+    damaged = json.loads((forced.path / "result.json").read_text())
+    del damaged["findings"]
+    (forced.path / "result.json").write_text(json.dumps(damaged))
+    assert not reproduce("node-minus-23", runs=tmp_path).kept
+
+
+def test_an_interrupted_force_loses_nothing(tmp_path, monkeypatch):
+    first = reproduce("node-minus-23", runs=tmp_path)
+    monkeypatch.setattr(_registry.load("node-minus-23"), "measure", lambda values: refuse("Ctrl-C"))
+    with pytest.raises(ValueError, match="Ctrl-C"):
+        reproduce("node-minus-23", runs=tmp_path, force=True)
+    assert _reproduce.newest_run("node-minus-23", tmp_path) == first.path
+
+
+def test_a_run_of_other_settings_is_not_the_experiment_whatever_it_is_called(tmp_path):
+    reproduce("node-minus-23", {"bias": 5}, runs=tmp_path, name="reproduce-node-minus-23")
+    assert _reproduce.newest_run("node-minus-23", tmp_path) is None
+    assert reproduce("node-minus-23", runs=tmp_path).path == _reproduce.newest_run("node-minus-23", tmp_path)
+
+
+def test_a_file_that_is_no_experiment_is_named(tmp_path, broken, capsys):
+    file = _registry._files()["broken"]
+    _registry._files()["unreadable"].write_text(BROKEN)
+    file.write_text(BROKEN.replace("Kind: exact", "Kind: guess"))
+    assert cli.main(["reproduce", "--runs", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and f"{file} is no experiment: " in said and "kind 'guess'" in said
+
+
+def test_seeds_are_given_once(tmp_path):
+    with pytest.raises(InputError, match="seeds is given twice, as 5 and as 3; give one of --seeds and --set"):
+        reproduce("sin-x-four-nets", {"seeds": 3}, seeds=5, runs=tmp_path)
 
 
 def test_a_name_already_taken_by_other_settings_gets_a_number(tmp_path):
