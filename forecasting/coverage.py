@@ -150,7 +150,7 @@ def _rows(bounds: np.ndarray, truth: np.ndarray, scale: float, what: dict[str, o
     for number, nominal in enumerate(NOMINAL):
         low, high = bounds[:, :, number, 0], bounds[:, :, number, 1]
         inside = ((low <= truth) & (truth <= high)).mean(axis=1)  # of each origin
-        least, most = bootstrap(inside, np.mean)
+        least, most = np.clip(bootstrap(inside, np.mean), 0, 1).tolist()
         rows.append({
             "series": what["series"], "model": what["model"], "intervals": what["intervals"], "nominal": nominal,
             "coverage": float(inside.mean()), "low": least, "high": most,
