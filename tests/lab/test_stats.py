@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, trim_mean
+from scipy.stats import mannwhitneyu, trim_mean, ttest_1samp
 
 from lab import stats
 
@@ -36,7 +36,7 @@ def test_of_few_values_noise_is_told_from_zero_as_seldom_as_it_should_be(count, 
 
 def test_the_interval_of_few_values_is_scipys():
     values = np.array([1.0, 2.0, 5.0, 7.0])
-    low, high = scipy.stats.ttest_1samp(values, 0).confidence_interval()
+    low, high = ttest_1samp(values, 0).confidence_interval()
     assert stats.bootstrap(values, np.mean) == pytest.approx((low, high))
 
 
