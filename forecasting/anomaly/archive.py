@@ -38,7 +38,17 @@ class Labelled:
 def cases(which: str, folder: Path | None, longest: int) -> list[Labelled]:
     """The series of "ucr" (from `folder` or LAB_DATA) or "nab" that have at most `longest` samples."""
     found = nab() if which == "nab" else ucr(folder)
-    return [case for case in found if len(case.read()) <= longest]
+    lengths = [len(case.read()) for case in found]
+    for case, length in zip(found, lengths, strict=True):
+        if not all(0 < case.train_end < length and start < end <= length for start, end in case.anomalies):
+            raise InputError(
+                f"series {case.name} has {length} samples, a training part to {case.train_end} and an anomaly at "
+                f"{case.anomalies}; these must lie within it, mend its name or its line in INDEX.csv"
+            )
+    kept = [case for case, length in zip(found, lengths, strict=True) if length <= longest]
+    if not kept:
+        raise InputError(f"no series has at most {longest} samples; the shortest has {min(lengths)}, give --longest")
+    return kept
 
 
 def ucr(folder: Path | None = None) -> list[Labelled]:
@@ -59,7 +69,9 @@ def ucr(folder: Path | None = None) -> list[Labelled]:
         raise InputError(f"{folder} is no folder; give the one that holds the UCR series")
     found = _indexed(folder) if (folder / "INDEX.csv").exists() else _original(folder)
     if not found:
-        raise InputError(f"{folder} has no INDEX.csv and no files NAME_trainend_start_end.txt; give another folder")
+        raise InputError(
+            f"{folder} has no INDEX.csv with rows and no files NAME_trainend_start_end.txt; give another folder"
+        )
     rows = sorted(found)
     return [
         Labelled(name, cut, (anomaly,), "held out" if number % 2 else "chosen", read)
@@ -71,7 +83,10 @@ _Row = tuple[str, int, Interval, Callable[[], np.ndarray]]
 
 
 def _indexed(folder: Path) -> list[_Row]:
-    index = pd.read_csv(folder / "INDEX.csv")
+    try:
+        index = pd.read_csv(folder / "INDEX.csv")
+    except ValueError as error:
+        raise _unreadable(folder / "INDEX.csv", error) from None
     if lacking := [column for column in _COLUMNS if column not in index]:
         raise InputError(f"{folder / 'INDEX.csv'} has no column {lacking[0]}; it needs {', '.join(_COLUMNS)}")
     rows = []
@@ -79,8 +94,11 @@ def _indexed(folder: Path) -> list[_Row]:
         files = sorted(folder.glob(f"{row.name}*.csv*"))
         if not files:
             raise InputError(f"{folder / 'INDEX.csv'}, line {line}: there is no file {row.name}*.csv[.gz] beside it")
-        anomaly = (int(row.anomaly_start0), int(row.anomaly_end0_incl) + 1)
-        rows.append((str(row.name), int(row.train_end), anomaly, _column(files[0])))
+        try:
+            cut, first, last = (int(each) for each in (row.train_end, row.anomaly_start0, row.anomaly_end0_incl))
+        except ValueError as error:
+            raise InputError(f"{folder / 'INDEX.csv'}, line {line}: {error}; write whole numbers there") from None
+        rows.append((str(row.name), cut, (first, last + 1), _column(files[0])))
     return rows
 
 

@@ -1,5 +1,6 @@
 """What all anomaly detectors share: checks, the period, the resolution, the threshold, answers in sktime's form."""
 
+import math
 import warnings
 from typing import Any, ClassVar
 
@@ -128,6 +129,8 @@ class ScoreDetector(BaseDetector):
         self.factor_ = 1 if self._native else max(1, self.period_ // FINE)
         self.mean_ = float(values.mean())
         self.scale_ = self._spread(values)
+        if not self.scale_ > 0:
+            raise InputError("the training part's values are too small to square; give them in a smaller unit")
         self.train_ = self._steps(values)
         self.window_ = self._window(len(self.train_))
         cut = self._cut()
@@ -168,7 +171,7 @@ class ScoreDetector(BaseDetector):
             if (at := contamination.suspect(values, self.period_)) is not None:
                 warnings.warn(
                     f"the training part seems to hold an anomaly near sample {at}; leave it out, or give "
-                    f"contamination={self.period_ / len(values):.2g}",
+                    f"contamination={math.ceil(1000 * self.period_ / len(values)) / 1000:g}",
                     Notice,
                     stacklevel=4,
                 )

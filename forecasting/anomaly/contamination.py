@@ -62,12 +62,15 @@ def purge(values: np.ndarray, period: int, share: float) -> np.ndarray:
     """
     scores = self_scores(values, period)
     keep = np.ones(len(values), bool)
-    left = int(share * len(values)) // period
-    for _ in range(left):
+    left = int(share * len(values) + 1e-9) // period
+    while left > 0:
         at = int(np.where(keep, scores, -np.inf).argmax())
+        if not np.isfinite(scores[at]) or not keep[at]:  # nothing is left that a whole period may be cut around
+            break
         start = min(max(at - period // 2, 0), len(values) - period)
         if not keep[start : start + period].all():
             scores[at] = -np.inf  # its stretch is in part gone: what is left of it would lose the phase
             continue
         keep[start : start + period] = False
+        left -= 1
     return values[keep]

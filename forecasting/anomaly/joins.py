@@ -172,6 +172,7 @@ class MatrixProfileDetector(ScoreDetector):
     """
 
     _native = True
+    _streams = False  # neighbours are looked for in the whole series
     _tags = {"python_dependencies": "stumpy"}  # noqa: RUF012 - sktime's convention
 
     def __init__(self, period: int | None = None, quantile: float = 0.9999, contamination: float | None = None):

@@ -5,12 +5,13 @@ not known yet. Such scores are on a scale of their own (the masked detector's ar
 threshold is taken anew, by the same quantile, from samples of the training part that were held out.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from forecasting.anomaly.base import HELD_OUT, ScoreDetector, one_column, tail_quantile
+from forecasting.anomaly.base import ScoreDetector, one_column, tail_quantile
 from lab import checkpoint
 from lab.errors import InputError
 
@@ -25,10 +26,31 @@ def check(detector: ScoreDetector) -> None:
         )
 
 
+def _threshold(detector: ScoreDetector) -> float:
+    """The detector's quantile of scores of held-out samples, by what it had learned before it saw them."""
+    known, cut = detector.train_, detector._cut()
+    if detector._refit:  # it has learned them since
+        detector = copy.deepcopy(detector)
+        detector._learn(known[:cut])
+    first = max(cut, detector.window_)
+    if type(detector)._latest is ScoreDetector._latest:  # windows it knows by heart say nothing: they begin at `cut`
+        first = max(min(cut + detector.window_, len(known) - detector.window_), first)
+    ends = np.unique(np.linspace(first + 1, len(known), JUDGED).astype(int))
+    return tail_quantile(detector._latest(known, ends), detector.quantile)
+
+
+def _of(detector: ScoreDetector) -> str:
+    """What the steps of a stream depend on."""
+    name, mean, scale = type(detector).__name__, detector.mean_, detector.scale_
+    return (
+        f"a {name} with steps of {detector.factor_}, windows of {detector.window_}, mean {mean:.9g}, scale {scale:.9g}"
+    )
+
+
 class Stream:
     """Takes in samples and gives each its score; begins where the detector's training part ended.
 
-    Raises InputError for a detector that judges a series as a whole (the ensemble).
+    Raises InputError for a detector that judges a series as a whole (the ensemble, the matrix profile).
     Attributes: threshold_ (scores above it are anomalies), samples (taken in so far).
     """
 
@@ -40,10 +62,7 @@ class Stream:
         self.samples = 0
         self._steps = detector.train_[-self.memory :]
         self._sum, self._count = 0.0, 0  # of the step that is not complete yet
-        known = detector.train_
-        first = max(int((1 - HELD_OUT) * len(known)), detector.window_)
-        ends = np.unique(np.linspace(first + 1, len(known), JUDGED).astype(int))
-        self.threshold_ = tail_quantile(detector._latest(known, ends), detector.quantile)
+        self.threshold_ = _threshold(detector)
 
     def update(self, values: Any) -> np.ndarray:
         """A score for each of the samples (m,), none among them too, oldest first; (m,).
@@ -69,17 +88,27 @@ class Stream:
         """Write the state to `folder`: safetensors and JSON, nothing that runs when it is read. Not the detector."""
         state = {
             "steps": self._steps, "sum": self._sum, "count": self._count, "samples": self.samples,
-            "threshold": self.threshold_, "memory": self.memory,
+            "threshold": self.threshold_, "memory": self.memory, "of": _of(self.detector),
         }  # fmt: skip
         checkpoint.save(folder, self.samples, state, keep=1)
 
     @classmethod
     def load(cls, folder: Path, detector: ScoreDetector) -> "Stream":
-        """The stream as it was saved, on the detector it was made with. Raises InputError for a folder without one."""
+        """The stream as it was saved, on the detector it was made with.
+
+        Raises InputError for a folder without one, for a damaged one, and for another detector.
+        """
         newest = max(folder.glob("step-*"), default=None)
         if newest is None:
             raise InputError(f"{folder} holds no saved stream; save one there first")
-        state = checkpoint.load(newest)
+        try:
+            state = checkpoint.load(newest)
+        except checkpoint.CorruptCheckpoint as error:
+            raise InputError(f"the saved stream is damaged: {error}; begin a new one") from error
+        if state.get("of") != _of(detector):
+            raise InputError(
+                f"{folder} holds the stream of {state.get('of')}, not of {_of(detector)}; give its detector"
+            )
         stream = cls.__new__(cls)
         stream.detector, stream.memory = detector, state["memory"]
         stream._steps, stream._sum, stream._count = state["steps"], state["sum"], state["count"]

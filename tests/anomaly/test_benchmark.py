@@ -56,7 +56,9 @@ def test_both_kinds_of_folder_say_the_same(original, indexed):
     for mine, theirs in zip(one, other, strict=False):
         assert (mine.name, mine.train_end, mine.anomalies) == (theirs.name, theirs.train_end, theirs.anomalies)
         assert mine.read() == pytest.approx(theirs.read(), abs=1e-4)
-    assert [case.name for case in archive.cases("ucr", original, 899)] == []
+    assert [case.name for case in archive.cases("ucr", original, 900)] == [case.name for case in one]
+    with pytest.raises(InputError, match="no series has at most 899 samples; the shortest has 900"):
+        archive.cases("ucr", original, 899)
 
 
 def test_folders_that_cannot_be_used_are_refused_in_one_line(tmp_path, indexed, original, monkeypatch):
@@ -67,9 +69,19 @@ def test_folders_that_cannot_be_used_are_refused_in_one_line(tmp_path, indexed, 
     (indexed / "001_UCR_Anomaly_wave1.test.csv.gz").unlink()
     with pytest.raises(InputError, match="line 2: there is no file 001_UCR_Anomaly_wave1"):
         archive.ucr(indexed)
-    (indexed / "INDEX.csv").write_text("name,start\na,3\n")
-    with pytest.raises(InputError, match="no column train_end"):
-        archive.ucr(indexed)
+    for text, says in (
+        ("name,start\na,3\n", "no column train_end"), ("", "INDEX.csv cannot be read"),
+        ("name,train_end,anomaly_start0,anomaly_end0_incl\n", "no INDEX.csv with rows"),
+        ("name,train_end,anomaly_start0,anomaly_end0_incl\n002_UCR,x,3,4\n", "line 2: .*write whole numbers there"),
+    ):  # fmt: skip
+        (indexed / "INDEX.csv").write_text(text)
+        with pytest.raises(InputError, match=says):
+            archive.ucr(indexed)
+    for place in ("900_910_920", "500_890_910"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / f"003_C_{place}.txt").write_text("\n".join(map(str, planted(1, 600))))
+        with pytest.raises(InputError, match=r"series 003_C has 900 samples, .* mend its name"):
+            archive.cases("ucr", tmp_path / place, 1000)
     spoiled = original / "001_UCR_Anomaly_wave1_500_600_620.txt"
     spoiled.write_text("1.0\nx\n")
     with pytest.raises(InputError, match="cannot be read"):
@@ -148,6 +160,17 @@ def test_other_code_is_measured_anew(original, tmp_path, monkeypatch):
             benchmark.measure(cases, ["pca"], run, 0, "cpu")
             counts.append(len(judged))
     assert counts == [1, 1, 2]
+
+
+def test_other_data_of_the_same_name_are_measured_anew(original, tmp_path):
+    def positions():
+        with Run.open(tmp_path, "x", {"device": "cpu"}, resume=True) as run:
+            return benchmark.measure(archive.ucr(original), ["zscore"], run, 0, "cpu")["position"].tolist()
+
+    before = positions()
+    assert positions() == before
+    (original / "001_UCR_Anomaly_wave1_500_600_620.txt").write_text("\n".join(map(str, planted(1, 800))))
+    assert positions()[0] != before[0] and positions()[1:] == before[1:]
 
 
 def test_code_is_all_that_a_module_imports(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """The gate by hand, the training part that is not all normal."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,26 @@ def test_a_training_part_that_holds_an_anomaly_warns_and_can_be_purged(series):
     cured = JoinDetector(contamination=0.06).fit(spoiled())
     scores = cured.transform_scores(series)["scores"].to_numpy()
     assert 780 <= 600 + scores[600:].argmax() < 840 and scores.max() > 2.0
+
+
+@pytest.mark.parametrize("samples", [610, 730, 1000, 1110])
+def test_what_the_warning_advises_cuts_a_period(samples):
+    values = spoiled()[:samples]
+    with pytest.warns(Notice, match="contamination=") as told:
+        JoinDetector(period=PERIOD).fit(values)
+    advised = float(re.search(r"contamination=([\d.]+)", str(told[0].message))[1])
+    assert len(values) - len(contamination.purge(values, PERIOD, advised)) == PERIOD
+
+
+def test_a_long_anomaly_is_cut_as_far_as_the_share_goes():
+    """Period by period, each beside the one before."""
+    values, length = waves(4000), 5 * PERIOD
+    for number, start in enumerate((1003, 2507)):
+        values[start : start + length] = -5 + np.random.default_rng(number).normal(size=length)
+    kept = contamination.purge(values, PERIOD, 0.15)
+    assert 0.1 * len(values) < len(values) - len(kept) <= 0.15 * len(values)
+    # what is left beside the cuts is shorter than a period each
+    assert (kept < 0).sum() < 0.3 * (values < 0).sum() == 0.3 * 2 * length
 
 
 def test_a_clean_training_part_does_not_warn():

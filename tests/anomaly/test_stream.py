@@ -63,6 +63,15 @@ def test_every_detector_streams(series, name):
     assert 195 <= scores.argmax() < 220 + detector.window_ * detector.factor_
 
 
+@pytest.mark.parametrize("name", ["join", "patches", "pca", "zscore", "interpolation", "kmeans", "forecast"])
+def test_hardly_a_normal_sample_is_above_the_threshold(name):
+    """Of a detector that learns its held-out samples afterwards too: they are as if never seen for its threshold."""
+    time = np.arange(2400)
+    wave = np.sin(2 * np.pi * time / 48) + 0.1 * np.random.default_rng(0).normal(size=time.size)
+    stream = Stream(catalogue.DETECTORS[name].make(0, "cpu").fit(wave[:2000]))
+    assert (stream.update(wave[2000:]) > stream.threshold_).mean() < 0.01
+
+
 def test_sktimes_update_learns_nothing_anew(detector, series):
     fitted = MaskedDetector(max_epochs=1, device="cpu", contamination=0).fit(pd.DataFrame({"x": series[:600]}))
     before = fitted.threshold_, fitted.network_
@@ -93,7 +102,14 @@ def test_a_stream_goes_on_where_it_was_saved(detector, series, tmp_path):
     saved.save(tmp_path / "model", detector)
     two = Stream.load(tmp_path / "stream", saved.load(tmp_path / "model", "cpu"))
     assert (two.samples, two.threshold_) == (37, one.threshold_)
+    other = JoinDetector(period=40).fit(series[:600])
+    with pytest.raises(InputError, match=r"holds the stream of a MaskedDetector with .*, not of a JoinDetector with"):
+        Stream.load(tmp_path / "stream", other)
     assert np.array_equal(two.update(series[637:700]), one.update(series[637:700]))
+    (file,) = (tmp_path / "stream").glob("step-*/*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match="the saved stream is damaged"):
+        Stream.load(tmp_path / "stream", detector)
 
 
 def test_a_saved_detector_scores_as_before(detector, series, tmp_path, monkeypatch):
