@@ -141,6 +141,11 @@ def test_wrong_settings_are_refused_in_one_line(series, settings, says):
         made("pca").set_params(**settings).fit(series[:600])
 
 
+def test_values_too_small_to_square_are_refused(series):
+    with pytest.raises(InputError, match="too small to square; give them in a smaller unit"):
+        made("pca").fit((series[:600] - series[:600].mean()) * 1e-200)
+
+
 def test_unknown_names_get_near_matches():
     with pytest.raises(InputError, match="did you mean patches"):
         catalogue.check(["patchs"])
