@@ -100,7 +100,7 @@ def _restored(state: dict[str, Any], device: str) -> DirectForecaster:
         learned.update(network_=network.eval(), losses_=[])
     known = None if state["known"] is None else _unframed(state["known"])
     history: pd.DataFrame | pd.Series = _unframed(state["history"])
-    if state["series"]:  # and so are its forecasts
+    if state.get("series", history.shape[1] == 1):  # and so are its forecasts; older ones do not say
         history = history.squeeze(axis=1)
         history.name = None if history.name == 0 else history.name  # what sktime calls a nameless one inside
     return kind(**params).restore(learned, history, known, state["steps"])

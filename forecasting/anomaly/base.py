@@ -169,9 +169,10 @@ class ScoreDetector(BaseDetector):
             return values
         if self.contamination is None:
             if (at := contamination.suspect(values, self.period_)) is not None:
+                share = f"{math.ceil(1000 * self.period_ / len(values)) / 1000:g}"  # that one period goes
                 warnings.warn(
                     f"the training part seems to hold an anomaly near sample {at}; leave it out, or give "
-                    f"contamination={math.ceil(1000 * self.period_ / len(values)) / 1000:g}",
+                    f"contamination={share} (of lab detect and lab explain: --contamination {share})",
                     Notice,
                     stacklevel=4,
                 )

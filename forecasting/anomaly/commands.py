@@ -44,6 +44,9 @@ class _Anomaly(Command):
     """Samples in a window, that surprise is averaged over at most; one period when left out."""
     quantile: float = 0.9999
     """The threshold is this quantile of the normal scores (of the training part)."""
+    contamination: float | None = None
+    """Share of the normal part that may itself be abnormal: its strangest stretches, up to that, are cut out before
+    learning. None takes it as it is and warns where it seems to hold an anomaly; 0 takes it and says nothing."""
     epochs: int | None = None
     """Training epochs of 25 updates; 30 when left out."""
     seed: int = 0
@@ -79,6 +82,7 @@ class _Anomaly(Command):
             self.window,
             self.quantile,
             **epochs,
+            contamination=self.contamination,
             random_state=self.seed,
             device=self.device,
             progress=not self.json,
@@ -126,7 +130,7 @@ class Detect(_Anomaly):
             if getattr(self, option) is not None:
                 raise InputError(f"--{option} is a setting of the masked detector; leave it out, or --detector")
         detector = catalogue.DETECTORS[name].make(self.seed, self.device)
-        return detector.set_params(period=self.period, quantile=self.quantile)
+        return detector.set_params(period=self.period, quantile=self.quantile, contamination=self.contamination)
 
 
 @dataclass(kw_only=True)

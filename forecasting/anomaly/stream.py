@@ -105,10 +105,8 @@ class Stream:
             state = checkpoint.load(newest)
         except checkpoint.CorruptCheckpoint as error:
             raise InputError(f"the saved stream is damaged: {error}; begin a new one") from error
-        if state.get("of") != _of(detector):
-            raise InputError(
-                f"{folder} holds the stream of {state.get('of')}, not of {_of(detector)}; give its detector"
-            )
+        if (of := state.get("of", _of(detector))) != _of(detector):  # older ones do not say
+            raise InputError(f"{folder} holds the stream of {of}, not of {_of(detector)}; give its detector")
         stream = cls.__new__(cls)
         stream.detector, stream.memory = detector, state["memory"]
         stream._steps, stream._sum, stream._count = state["steps"], state["sum"], state["count"]

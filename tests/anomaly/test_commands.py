@@ -62,6 +62,27 @@ def test_detect_takes_any_detector(lab, csv, tmp_path, capsys, name):
     assert ("train/loss" in tags) == (name != "join")
 
 
+@pytest.mark.parametrize("detector", ["join", "masked"])
+def test_what_is_strange_in_the_normal_part_can_be_cut_out_as_the_warning_says(lab, tmp_path, capsys, detector):
+    values = waves(1600, period=24)
+    values[500:520] = values[1300:1320] = 10.0  # a like of what is to be found
+    path = tmp_path / "views.csv"
+    pd.DataFrame({"views": values}).to_csv(path, index=False)
+    words = ["detect", str(path), "--detector", detector, "--period", "24", "--runs", str(tmp_path), "--json"]
+    words += ["--epochs", "5"] * (detector == "masked")
+    assert lab(words) == 0
+    told = capsys.readouterr().err
+    assert "seems to hold an anomaly near sample 5" in told
+    advice = told.split("--contamination ")[1].split(")")[0]
+    assert lab([*words, "--contamination", advice]) == 0
+    shown = capsys.readouterr()
+    assert "seems to hold" not in shown.err
+    first = json.loads(shown.out)["anomalies"][0]
+    assert first["start"] < 1320 and first["end"] > 1300
+    assert lab([*words, "--contamination", "0.5"]) == 2
+    assert "contamination is 0.5; give a share from 0 to 0.2" in capsys.readouterr().err
+
+
 def test_detect_keeps_the_detector_and_tells_its_use_of_the_mixture(lab, csv, tmp_path, capsys):
     from forecasting.anomaly import saved
 
