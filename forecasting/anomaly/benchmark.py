@@ -4,11 +4,9 @@ Every detector has one setting for all series (see `catalogue`). It is fitted to
 the whole series, and is judged on what comes after; no threshold is involved, and no point adjustment.
 """
 
-import ast
 import time
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from lab import console
 from lab.errors import InputError
 from lab.jsonfile import read_json, write_json
 from lab.run import Run
+from lab.source import checksum
 
 _BUFFER = 100  # samples: the widest VUS buffer where no period shows, as wide as the UCR rule's slack
 _LEE = "Lee et al. 2024, TimeVQVAE-AD, arXiv 2311.12550"
@@ -62,7 +61,10 @@ def measure(cases: Sequence[Labelled], names: Sequence[str], run: Run, seed: int
     folder.mkdir(exist_ok=True)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     made = {name: _made(name, seed, device) for name in names}
-    same = {name: {"setting": repr(each), "code": code(type(each).__module__)} for name, each in made.items()}
+    same = {
+        name: {"setting": repr(each), "code": checksum(type(each).__module__, ("forecasting",))}
+        for name, each in made.items()
+    }
     of = {case.name: {"data": _fingerprint(case)} for case in cases}
     for case in cases:
         for name in names:
@@ -105,24 +107,6 @@ def _fingerprint(case: Labelled) -> str:
     """Of its values and labels: a row of other data is measured anew."""
     labels = repr((case.train_end, case.anomalies, case.half, case.slack)).encode()
     return f"{zlib.crc32(labels, zlib.crc32(case.read().tobytes())):08x}"
-
-
-def code(module: str) -> str:
-    """A checksum of the source of `module` and of all modules of its package that it imports, however deeply."""
-    package = module.split(".")[0]
-    root = Path(__file__).parents[2]
-    sources: dict[str, bytes] = {}
-    todo = [module]
-    while todo:
-        name = todo.pop()
-        path = root.joinpath(*name.split(".")).with_suffix(".py")
-        if name in sources or not name.startswith(package) or not path.exists():
-            continue
-        sources[name] = path.read_bytes()
-        for each in ast.walk(ast.parse(sources[name])):
-            if isinstance(each, ast.ImportFrom) and each.module:  # names may be modules themselves
-                todo += [each.module, *(f"{each.module}.{one.name}" for one in each.names)]
-    return f"{zlib.crc32(b''.join(sources[name] for name in sorted(sources))):08x}"
 
 
 def warm_up(detector: Any) -> None:

@@ -2,17 +2,18 @@
 
 import ast
 import importlib
-import zlib
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 from lab.errors import InputError, unknown
 from lab.lectures._claims import Claim
+from lab.source import checksum
 
 SECTIONS = (
     "core", "foundations", "optimisation", "architectures", "generative", "transfer", "interpretability", "evolution",
 )  # fmt: skip
+USED = ("agents", "envs", "forecasting", "lab.lectures", "lab.stats")
 _HERE = Path(__file__).parent
 
 
@@ -73,10 +74,8 @@ def load(id: str) -> ModuleType:
 
 
 def code(id: str) -> str:
-    """A checksum of the experiment's source, and of the shared parts of its section that it names.
+    """A checksum of the experiment's source, and of all that it imports of what it measures and measures by.
 
     What was measured by another version is measured again.
     """
-    source = _file(id).read_bytes()
-    shared = sorted(each for each in _file(id).parent.glob("_[a-z]*.py") if each.stem.encode() in source)
-    return f"{zlib.crc32(b''.join([source, *(each.read_bytes() for each in shared)])):08x}"
+    return checksum(f"{__package__}.{section_of(id)}.{_file(id).stem}", USED)

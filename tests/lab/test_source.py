@@ -1,0 +1,46 @@
+"""Whose code a result is: checksums of a module and of what it imports."""
+
+import pytest
+
+from lab import source
+from lab.lectures import _registry
+
+DEEP = {"one": "def f():\n    from own.two import g", "two": "import os\nfrom own import three", "three": "x = 1"}
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write modules of the package `own`; returns the checksum of one of them."""
+    monkeypatch.setattr(source, "ROOT", tmp_path)
+    (tmp_path / "own").mkdir()
+
+    def written(module, **texts):
+        for name, text in texts.items():
+            (tmp_path / "own" / f"{name}.py").write_text(text)
+        return source.checksum(f"own.{module}", ["own"])
+
+    return written
+
+
+def test_a_checksum_is_of_all_that_a_module_imports(write):
+    first = {name: write(name, **DEEP) for name in DEEP}
+    assert first == {name: write(name, **DEEP) for name in DEEP} and len(set(first.values())) == 3
+    second = {name: write(name, **DEEP | {"three": "x = 2"}) for name in DEEP}
+    assert all(first[name] != second[name] for name in DEEP)
+    third = {name: write(name, **DEEP | {"one": "import own.two as g"}) for name in DEEP}
+    assert third["two"] == first["two"] and third["one"] != write("one", **DEEP | {"two": ""}) != first["one"]
+
+
+def test_what_lies_outside_the_parts_does_not_count(write):
+    write("one", **DEEP)
+    (source.ROOT / "own" / "other.py").write_text("x = 1")
+    before = source.checksum("own.one", ["own.two"])
+    write("three", three="x = 2")
+    assert source.checksum("own.one", ["own.two"]) == before
+    assert source.checksum("own.one", ["own.three"]) == source.checksum("own.one", [])  # only by way of own.two
+
+
+def test_an_experiments_code_is_that_of_the_agents_it_trains(monkeypatch):
+    before, apart = _registry.code("dqn-preprocess-stack"), _registry.code("node-minus-23")
+    monkeypatch.setattr(_registry, "USED", ("envs", "forecasting", "lab.lectures", "lab.stats"))
+    assert _registry.code("dqn-preprocess-stack") != before and _registry.code("node-minus-23") == apart
