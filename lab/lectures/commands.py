@@ -36,7 +36,7 @@ class Reproduce(Command):
     quick: tyro.conf.FlagCreatePairsOff[bool] = False
     """Shortened settings, a few seconds each; a look, not a result."""
     force: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Measure again what has been measured already."""
+    """Measure again what has been measured already, into a folder beside it."""
     jobs: int = 0
     """Experiments at a time, where there are several; 0: as many as there are cores."""
 
