@@ -66,7 +66,7 @@ def test_seven_lags_gain_nothing_where_there_is_no_week(monkeypatch):
     module = load("traffic-model-ladder")
     whole = module.views
     monkeypatch.setattr(module, "views", lambda seed, kind: whole(seed, "walk"))
-    _, outcome = run("traffic-model-ladder", seeds=2, steps=1)
+    _, outcome = run("traffic-model-ladder", seeds=8, steps=1)
     assert of(outcome, "weekly traffic").holds is False and of(outcome, "aperiodic").holds is not False
 
 

@@ -108,9 +108,9 @@ def test_nets_side_by_side_are_independent():
 
 
 def test_fit_everything_random_labels():
-    _, outcome = run("fit-everything-random-labels", seeds=2, train=100, hidden=256, epochs=150)
+    _, outcome = run("fit-everything-random-labels", seeds=5, train=100, hidden=256, epochs=150)
     fitted, test, slower = outcome.findings[:3]
-    assert fitted.holds and slower.holds and 0 <= test.measured <= 20 and len(slower.values) == 2
+    assert fitted.holds and slower.holds and 0 <= test.measured <= 20 and len(slower.values) == 5
 
 
 def test_a_net_of_one_unit_fits_no_random_labels():
@@ -157,12 +157,12 @@ def test_groups_of_digits_and_their_correlations():
 def test_nn_vs_svm(monkeypatch):
     module = load("nn-vs-svm")
     monkeypatch.setattr(module, "SIZES", (50, 100, 1400))
-    _, outcome = run("nn-vs-svm", seeds=2, steps=10, longest=2000, repeats=2)
+    _, outcome = run("nn-vs-svm", seeds=5, steps=10, longest=2000, repeats=2)
     assert [finding.name for finding in outcome.findings[:2]] == [
         "lead of the machine at n = 50, points", "lead of the machine at n = 100, points",
     ]  # fmt: skip
     assert outcome.findings[2].holds is False, "a net of ten steps is behind"
-    assert all(len(finding.values) == 2 for finding in outcome.findings[:4])
+    assert [len(finding.values) for finding in outcome.findings[:4]] == [5, 5, 5, 2]
 
 
 def test_a_machine_that_guesses_is_behind_and_one_that_takes_no_time_has_no_law(monkeypatch):

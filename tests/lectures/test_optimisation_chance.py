@@ -84,7 +84,7 @@ def test_with_a_penalty_there_is_no_peak(monkeypatch):
 
 
 def test_seven_initialisations():
-    _, outcome = run("seven-initialisations", quick=True)
+    _, outcome = run("seven-initialisations", quick=True, seeds=5)
     names = [finding.name for finding in outcome.findings if finding.holds is False]
     assert (
         "zero, tanh: largest weight after 200 steps" in names and "zero, ReLU: largest weight after 200 steps" in names
