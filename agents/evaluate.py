@@ -24,7 +24,7 @@ MAX_FILM = 3_000  # agent steps of a film: 200 s of Atari at 15 steps a second
 
 
 def summarise(returns: np.ndarray, env_id: str) -> dict[str, float]:
-    """Mean with its 95 % bootstrap interval over episodes, median, IQM; for known Atari games human-normalised too."""
+    """Mean with its 95 % interval over episodes, median, IQM; for known Atari games human-normalised too."""
     low, high = stats.bootstrap(returns, np.mean)
     summary = {
         "eval/return_mean": returns.mean(), "eval/return_mean_low": low, "eval/return_mean_high": high,

@@ -65,7 +65,7 @@ def measure(
 ) -> pd.DataFrame:  # fmt: skip
     """One row for each series, model, way to make intervals and nominal coverage.
 
-    Columns: series, model, intervals, nominal, coverage with its 95 % bootstrap interval over origins (low, high),
+    Columns: series, model, intervals, nominal, coverage with its 95 % interval over origins (low, high),
     width and score (mean width and interval score of Gneiting and Raftery 2007, over the mean absolute change within a
     season before the first origin, as MASE scales), mase, horizon, origins, rows, seconds. Writes coverage.csv and the
     figure forecast/coverage to `run`.
