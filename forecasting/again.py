@@ -62,7 +62,9 @@ def forecast(
         if name not in found or (models and name not in models):
             continue
         X = None if known is None else clock.seen(known, horizon + clock.skipped)
-        forecaster = _moved(found[name], clock.seen(series), X, place)
+        past = found[name].history_
+        seen = clock.joined(past.iloc[-1, 0], past.index[-1], clock.seen(series))
+        forecaster = _moved(found[name], seen, X, place)
         bounds = forecaster.predict_interval(X=X, coverage=nominal).to_numpy()[steps]
         parts.append(pd.DataFrame({
             "model": name, "origin": clocks.stamps(series.index[-1:], series.attrs)[0],

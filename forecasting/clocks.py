@@ -55,6 +55,20 @@ class Clocks:
             whole = whole.reindex(extended(grid, extra)).ffill()
         return whole[known.name] if isinstance(known, pd.Series) else whole
 
+    def joined(self, end: float, at: pd.Timestamp, series: pd.Series) -> pd.Series:
+        """`series` as the clocks show it, from right behind the value `end` at the time `at`: where it begins after
+        times that the clocks skipped, these come first, on the line between the two.
+        """
+        if self.zone is None or series.index[0] <= at:
+            return series
+        between = pd.date_range(at, series.index[0], freq=step_of(series.index))[1:-1]
+        there = between.tz_localize(self.zone, nonexistent="NaT", ambiguous=np.ones(len(between), bool))
+        if between.empty or there.notna().any():
+            return series
+        line = np.linspace(end, series.iloc[0], len(between) + 2)[1:-1]
+        whole = pd.concat([pd.Series(line, between), series])
+        return whole.asfreq(series.index.freq or step_of(series.index)).rename(series.name)
+
     def steps(self, index: pd.DatetimeIndex, ahead: pd.DatetimeIndex) -> np.ndarray:
         """Which step ahead on the clocks each time of `ahead` is, for a series in UTC that ends with `index`.
 

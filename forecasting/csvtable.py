@@ -56,12 +56,16 @@ def read_table(path: Path) -> Table:
     columns: list[str] = []
     rows, lines = [], []
     try:
+        before = 0  # the line that the row before ended with
         for row in reader:
+            begins, before = before + 1, reader.line_num
             if not any(cell.strip() for cell in row):
                 continue  # a blank line
             if not columns:
                 columns = [cell.strip() for cell in row]
                 continue
+            if begins < before and (len(row) != len(columns) or text.count('"') % 2):
+                raise InputError(f'{path} row {begins} opens a quote (") that it does not close; mend that row')
             if len(row) != len(columns):
                 raise InputError(
                     f"{path} row {reader.line_num} has {len(row)} columns, the header {len(columns)}; mend that row"

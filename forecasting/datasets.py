@@ -9,7 +9,7 @@ from forecasting import metro, nab
 from forecasting.csvfile import read_csv, read_known
 from forecasting.traffic import web_traffic, web_traffic_parts
 from lab.data import GITHUB, RemoteFile, locate
-from lab.errors import unknown
+from lab.errors import InputError, unknown
 
 __all__ = ["SERIES", "Entry", "is_file", "load", "read_csv", "read_known", "season", "web_traffic", "web_traffic_parts"]
 
@@ -168,11 +168,13 @@ def load(
             name_or_path, target, time, fill, time_format=time_format, timezone=timezone, ahead=ahead,
             frequency=frequency,
         )  # fmt: skip
-    if name_or_path in anomaly.NAMED:
+    found = None if name_or_path in anomaly.NAMED else entry(name_or_path)
+    if timezone and (found is None or found.file is None):
+        raise InputError(f"{name_or_path} is a series with times of its own; leave --timezone out")
+    if found is None:
         series = anomaly.load(name_or_path, target).series
         timed = isinstance(series.index, pd.DatetimeIndex)
         return series if timed else series.set_axis(pd.RangeIndex(len(series), name="sample"))
-    found = entry(name_or_path)
     if found.file is not None:
         column = target or found.target
         series = read_csv(

@@ -58,7 +58,8 @@ def measure(
     data: Sequence[str], shares: ltsf.Share, horizons: Sequence[int], seeds: int, models: tuple[str, ...], run: Run,
     where: str, lookbacks: tuple[int, ...],
 ) -> pd.DataFrame:  # fmt: skip
-    """One row for each series, horizon, seed and model; tasks that `run` already has with these models are kept.
+    """One row for each series, horizon, seed and model; tasks that `run` already has with these models are kept, and
+    what it has of others too.
 
     Columns: dataset, horizon, model, lookback, seed, validation_mse, mse, mae, seconds, device.
     """
@@ -107,10 +108,20 @@ def measure(
 
 def _done(path: Path, models: Sequence[str], values: str) -> bool:
     """Whether the file holds these models, measured on a series of that fingerprint."""
-    if not path.exists():
-        return False
-    task = read_json(path)
-    return set(models) <= set(task["models"]) and task.get("values") == values
+    task = _before(path, values)
+    has = {row["model"] for row in task.get("rows", [])}
+    # the mean of the three main families needs all of them measured in one go
+    return (
+        bool(task)
+        and set(models) <= set(task["models"])
+        and ("combined" in has or not set(families.MAIN) <= set(models))
+    )
+
+
+def _before(path: Path, values: str) -> dict[str, Any]:
+    """What was measured in the file `path`, if it was of a series of that fingerprint; else empty."""
+    task = read_json(path) if path.exists() else {}
+    return task if task.get("values") == values else {}
 
 
 def _one_thread() -> None:
@@ -157,10 +168,13 @@ def task_rows(
     rows = [base | score._asdict() for score in families.scores(task, models, lookbacks, fits, threads)]
     order = ["dataset", "horizon", "model", "lookback", "seed", "validation_mse", "mse", "mae", "seconds", "device"]
     past, truth = task.example()
+    before = _before(path, task.series.fingerprint)
+    anew = {row["model"] for row in rows}
+    rows = [row for row in before.get("rows", []) if row["model"] not in anew] + rows
     write_json(path, {
-        "models": list(models), "values": task.series.fingerprint,
-        "rows": [{key: row[key] for key in order} for row in rows], "curves": task.curves,
-        "past": past, "truth": truth, "shown": task.shown,
+        "models": sorted({*before.get("models", []), *models}), "values": task.series.fingerprint,
+        "rows": [{key: row[key] for key in order} for row in rows], "curves": before.get("curves", {}) | task.curves,
+        "past": past, "truth": truth, "shown": before.get("shown", {}) | task.shown,
     })  # fmt: skip
     return f"{task.series.name} {task.horizon}, seed {task.seed}"
 

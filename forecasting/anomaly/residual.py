@@ -85,7 +85,11 @@ class ForecastResidualDetector(ScoreDetector):
     def _moving(self, steps: np.ndarray) -> np.ndarray:
         """Error of the forecast of each block of `horizon` steps, (m // horizon,), with any sktime forecaster."""
         forecaster = copy.deepcopy(self.forecaster_)  # scoring leaves no trace in the detector
-        series = pd.Series(steps, index=self.learned_ + np.arange(len(steps)))
+        lead = self._lead(steps)
+        if len(lead):
+            forecaster.update(pd.Series(lead, index=self.learned_ + np.arange(len(lead))), update_params=False)
+            forecaster.predict(fh=np.arange(1, self.horizon_ + 1))  # and so from now on
+        series = pd.Series(steps, index=self.learned_ + len(lead) + np.arange(len(steps)))
         errors = []
         for start in range(0, len(steps) - self.horizon_ + 1, self.horizon_):
             block = series.iloc[start : start + self.horizon_]
@@ -93,6 +97,20 @@ class ForecastResidualDetector(ScoreDetector):
             errors.append(float(np.abs(forecast - block.to_numpy()).mean()))
             forecaster.update(block, update_params=False)
         return np.array(errors)
+
+    def _lead(self, steps: np.ndarray) -> np.ndarray:
+        """What is forecast between the end of the training part and the place in the cycle where `steps` begin.
+
+        A forecaster that counts the cycle by its index would be out of phase for good, were a series that begins
+        elsewhere taken to follow on. The place is where the first window lies nearest to the forecast, by the median.
+        Empty for a forecaster that can only forecast as many steps as it was fitted for.
+        """
+        if self.forecaster_.get_tag("requires-fh-in-fit"):
+            return np.empty(0)
+        ahead = np.arange(1, 2 * self.window_)
+        forecast = np.asarray(copy.deepcopy(self.forecaster_).predict(fh=ahead), float).reshape(-1)
+        places = np.lib.stride_tricks.sliding_window_view(forecast, self.window_)  # (window, window)
+        return forecast[: int(np.median(np.abs(places - steps[: self.window_]), axis=1).argmin())]
 
     @classmethod
     def get_test_params(cls, parameter_set: str = "default") -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
 """Scores for a series that is still being written: each sample as it comes, with a fitted detector, without refit.
 
 The score of a sample is the detector's, of the window that ends with it, given what came before: what comes later is
-not known yet. Such scores are on a scale of their own (the masked detector's are plain nats, without its likes), so the
-threshold is taken anew, by the same quantile, from samples of the training part that were held out.
+not known yet. Where a step is several samples, it is that of the last whole step: the mean of a part of one is noisier
+than what the detector knows, and would give false alarms. Such scores are on a scale of their own (the masked
+detector's are plain nats, without its likes), so the threshold is taken anew, by the same quantile, from samples of the
+training part that were held out.
 """
 
 import copy
@@ -62,6 +64,7 @@ class Stream:
         self.samples = 0
         self._steps = detector.train_[-self.memory :]
         self._sum, self._count = 0.0, 0  # of the step that is not complete yet
+        self._score: float | None = None  # of the last that is
         self.threshold_ = _threshold(detector)
 
     def update(self, values: Any) -> np.ndarray:
@@ -78,17 +81,20 @@ class Stream:
         self._sum += value
         self._count += 1
         self.samples += 1
-        step = (self._sum / self._count - detector.mean_) / detector.scale_
-        steps = np.append(self._steps, step)
-        if self._count == detector.factor_:
+        steps = self._steps
+        if whole := self._count == detector.factor_:
+            step = (self._sum / self._count - detector.mean_) / detector.scale_
+            steps = np.append(steps, step)
             self._steps, self._sum, self._count = steps[-self.memory :], 0.0, 0
-        return float(detector._latest(steps, np.array([len(steps)]))[0])
+        if whole or self._score is None:
+            self._score = float(detector._latest(steps, np.array([len(steps)]))[0])
+        return self._score
 
     def save(self, folder: Path) -> None:
         """Write the state to `folder`: safetensors and JSON, nothing that runs when it is read. Not the detector."""
         state = {
             "steps": self._steps, "sum": self._sum, "count": self._count, "samples": self.samples,
-            "threshold": self.threshold_, "memory": self.memory, "of": _of(self.detector),
+            "score": self._score, "threshold": self.threshold_, "memory": self.memory, "of": _of(self.detector),
         }  # fmt: skip
         checkpoint.save(folder, self.samples, state, keep=1)
 
@@ -110,5 +116,6 @@ class Stream:
         stream = cls.__new__(cls)
         stream.detector, stream.memory = detector, state["memory"]
         stream._steps, stream._sum, stream._count = state["steps"], state["sum"], state["count"]
+        stream._score = state.get("score")
         stream.samples, stream.threshold_ = state["samples"], state["threshold"]
         return stream

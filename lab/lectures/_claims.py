@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -57,6 +57,17 @@ class Verdict(StrEnum):
     NOT_REACHED = "not reached"
 
 
+class Role(StrEnum):
+    """Whose a condition is. The lecture's claim alone is judged."""
+
+    CLAIM = "claim"
+    """What the lecture says."""
+    CONTROL = "control"
+    """What must be so for the measurement to mean anything: the nets have learnt, theory and program agree."""
+    DOUBT = "doubt"
+    """What the experiment says against the lecture, or beyond it: told beside the verdict, no part of it."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One measured number and the condition it was held against. Make it by `check` or `report`."""
@@ -71,6 +82,8 @@ class Finding:
     """95 % interval, where chance plays a part."""
     values: tuple[float, ...] = ()
     """What was measured per seed."""
+    role: Role = Role.CLAIM
+    """Without meaning where nothing is expected."""
 
     @property
     def slug(self) -> str:
@@ -83,6 +96,7 @@ class Finding:
             "name": self.name,
             "measured": _finite(self.measured),
             "expected": self.expected,
+            "role": self.role if self.expected else "",
             "holds": self.holds,
             "interval": [_finite(end) for end in self.interval] if self.interval else None,
             "values": [_finite(value) for value in self.values],
@@ -98,6 +112,7 @@ class Finding:
             saved["holds"],
             (_number(ends[0]), _number(ends[1])) if ends else None,
             tuple(_number(value) for value in saved["values"]),
+            Role(saved["role"] or Role.CLAIM),
         )
 
 
@@ -140,9 +155,29 @@ def report(
     return Finding(name, float(measured), "", None, interval, tuple(map(float, values)))
 
 
+def control(finding: Finding) -> Finding:
+    """This condition must hold for anything to follow from the others."""
+    return replace(finding, role=Role.CONTROL)
+
+
+def doubt(finding: Finding) -> Finding:
+    """This condition is the experiment's own: it holds if the doubt is right, and has no say in the verdict."""
+    return replace(finding, role=Role.DOUBT)
+
+
+def judged(findings: Iterable[Finding]) -> list[Finding]:
+    """The conditions that the verdict rests on: those of the claim."""
+    return [each for each in findings if each.expected and each.role is Role.CLAIM]
+
+
 def judge(findings: Sequence[Finding]) -> Verdict:
-    """Holds or fails if every condition does, mixed if some hold and some fail, else not reached."""
-    answers = [finding.holds for finding in findings if finding.expected]
+    """What the conditions of the claim say, if every control holds; without that the claim is not reached.
+
+    Holds or fails if all of them do, mixed if some hold and some fail, else not reached.
+    """
+    answers = [each.holds for each in judged(findings)]
+    if any(each.expected and each.role is Role.CONTROL and not each.holds for each in findings):
+        return Verdict.NOT_REACHED
     if True in answers and False in answers:
         return Verdict.MIXED
     if not answers or None in answers:

@@ -18,7 +18,7 @@ from typing import Any
 
 from lab.errors import InputError
 from lab.lectures import _registry
-from lab.lectures._claims import Claim, Finding, Outcome, Verdict, judge
+from lab.lectures._claims import Claim, Finding, Outcome, Verdict, judge, judged
 from lab.lectures._settings import build
 
 METRICS = ("claim/verdict", "claim/conditions", "claim/conditions_held", "time/seconds")
@@ -59,8 +59,8 @@ class Result:
         """What a notebook shows: the claim, the picture, the findings and the verdict."""
         answers = {True: "yes", False: "no", None: ""}
         rows = "".join(
-            f"<tr><td>{escape(each.name)}</td><td>{each.measured:.6g}</td><td>{escape(each.expected)}</td>"
-            f"<td>{answers[each.holds]}</td></tr>"
+            f"<tr><td>{escape(each.name)}</td><td>{each.measured:.6g}</td><td>{each.role if each.expected else ''}</td>"
+            f"<td>{escape(each.expected)}</td><td>{answers[each.holds]}</td></tr>"
             for each in self.findings
         )
         picture = self.path / "figures" / "claim-picture.png" if self.path else None
@@ -68,7 +68,7 @@ class Result:
         if picture and picture.exists():
             data = base64.b64encode(picture.read_bytes()).decode()
             shown = f'<img style="max-width: 100%" alt="{escape(self.claim.title)}" src="data:image/png;base64,{data}">'
-        head = "<tr><th>finding</th><th>measured</th><th>expected</th><th>holds</th></tr>"
+        head = "<tr><th>finding</th><th>measured</th><th>about</th><th>expected</th><th>holds</th></tr>"
         return (
             f"<p><b>{escape(self.claim.title)}</b> {escape(self.claim.lecture)}, {escape(self.claim.slide)} says "
             f"{escape(self.claim.says)}</p>{shown}<table>{head}{rows}</table>"
@@ -100,7 +100,9 @@ def reproduce(
     claim, module, code = _registry.claim(id), _registry.load(id), _registry.code(id)
     config = {"experiment": id, "quick": quick, **_plain(values)}
     root, folder = Path(runs), _folder(Path(runs), name or _name(id, values, quick), config)
-    if kept := _kept(root / folder, claim, code):
+    named = [value for value in dataclasses.asdict(values).values() if isinstance(value, str) and value]
+    # what a setting names on the disk may have changed since
+    if not any(Path(value).exists() for value in named) and (kept := _kept(root / folder, claim, code)):
         if not force:
             return kept
         folder = _folders(root, name or _name(id, values, quick))[-1]  # what is finished stays until this is
@@ -123,8 +125,8 @@ def reproduce(
                 run.scalar(f"claim/{tag}", value, step)
         run.figure("claim/picture", outcome.figure)
         run.text("claim", f"**{claim.lecture}, “{claim.slide}”** says {claim.says}\n\nVerdict: **{verdict}**")
-        judged = [finding.holds for finding in findings if finding.expected]
-        metrics = dict(zip(METRICS, (SCORES[verdict], len(judged), judged.count(True), seconds), strict=True))
+        answers = [finding.holds for finding in judged(findings)]
+        metrics = dict(zip(METRICS, (SCORES[verdict], len(answers), answers.count(True), seconds), strict=True))
         run.finish(
             metrics,
             id=id,

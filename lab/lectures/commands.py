@@ -9,6 +9,7 @@ import tyro
 from lab import console
 from lab.command import Command
 from lab.errors import InputError
+from lab.lectures._claims import judged
 
 if TYPE_CHECKING:
     from lab.lectures import Finding, Result
@@ -81,7 +82,9 @@ class Reproduce(Command):
             console.results.print(f"[bold]{claim.id}[/bold]  {claim.lecture}, slide “{claim.slide}”")
             console.results.print(f"Says: {claim.says}", markup=False)
         self.show(
-            "", ["finding", "measured", "95 % interval", "expected", "holds"], [_row(each) for each in result.findings]
+            "",
+            ["finding", "measured", "95 % interval", "about", "expected", "holds"],
+            [_row(each) for each in result.findings],
         )
         if not self.json:
             console.results.print(f"Budget: {result.budget}", markup=False)
@@ -103,7 +106,7 @@ class Reproduce(Command):
                 advance(1, result.claim.id)
         rows = [[each.claim.id, each.error or each.verdict, each.seconds, _note(each)] for each in results]
         results.sort(key=lambda each: chosen.index(each.claim.id))
-        self.show("What the lectures claim", ["experiment", "verdict", "seconds", "conditions held"], rows)
+        self.show("What the lectures claim", ["experiment", "verdict", "seconds", "its conditions held"], rows)
         self.done({"experiments": [each.to_json() for each in results]}, self.runs)
         if any(each.error for each in results):
             raise SystemExit(1)
@@ -130,7 +133,8 @@ def _pair(text: str) -> tuple[str, str]:
 def _row(finding: "Finding") -> list[str]:
     interval = f"{finding.interval[0]:.3g} .. {finding.interval[1]:.3g}" if finding.interval else ""
     holds = {True: "yes", False: "no", None: "cannot tell" if finding.expected else ""}[finding.holds]
-    return [finding.name, _number(finding.measured), interval, finding.expected or "(reported)", holds]
+    about = finding.role if finding.expected else ""
+    return [finding.name, _number(finding.measured), interval, about, finding.expected or "(reported)", holds]
 
 
 def _number(value: float) -> str:
@@ -139,5 +143,5 @@ def _number(value: float) -> str:
 
 
 def _note(result: "Result") -> str:
-    judged = [finding.holds for finding in result.findings if finding.expected]
-    return f"{judged.count(True)} of {len(judged)}{', measured before' if result.kept else ''}" if judged else ""
+    answers = [finding.holds for finding in judged(result.findings)]
+    return f"{answers.count(True)} of {len(answers)}{', measured before' if result.kept else ''}" if answers else ""

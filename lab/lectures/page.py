@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 
 from lab.errors import Notice
 from lab.jsonfile import read_json, strict
-from lab.lectures import claim, ids, section_of
+from lab.lectures import Role, claim, ids, section_of
 from lab.lectures._reproduce import _line, newest_run
 
 SUMMARY = "summary.json"
@@ -25,7 +25,7 @@ FIGURES = "figures"
 WIDTH = 800  # pixels of a picture on the page
 COLOURS = 64  # in a picture; figures have few, and this makes them a third of the size
 COLUMNS = ("id", "section", "lecture", "slide", "verdict", "conditions", "held", "seconds", "finding", "measured",
-           "low", "high", "expected", "holds")  # fmt: skip
+           "low", "high", "role", "expected", "holds")  # fmt: skip
 
 
 def write(runs: Path, folder: Path) -> Path | None:
@@ -39,6 +39,8 @@ def write(runs: Path, folder: Path) -> Path | None:
         return None
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
     before = read_json(folder / SUMMARY, "claims")["claims"] if (folder / SUMMARY).exists() else []
+    for each in (finding for entry in before for finding in entry["findings"]):
+        each.setdefault("role", Role.CLAIM if each["expected"] else "")  # of a summary that knew no roles
     known = {entry["id"]: entry for entry in before}
     entries = []
     for id in ids():
@@ -108,14 +110,15 @@ def _shrink(source: Path, target: Path) -> None:
 def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry with its findings as words."""
     findings = [
-        {"name": each["name"], "measured": number(each["measured"]), "expected": each["expected"],
+        {"name": each["name"], "measured": number(each["measured"]), "expected": each["expected"], "role": each["role"],
          "interval": " to ".join(map(number, each["interval"])) if each["interval"] else "",
          "holds": {True: "yes", False: "no", None: "cannot tell" if each["expected"] else ""}[each["holds"]]}
         for each in entry["findings"]
     ]  # fmt: skip
-    judged = [each for each in findings if each["expected"]]
-    # what decides the verdict first: a condition that fails, or that stays open
-    told = sorted(judged, key=lambda each: ("no", "cannot tell", "yes").index(each["holds"]))[:1]
+    judged = [each for each in findings if each["role"] == Role.CLAIM]
+    # what decides the verdict first: a control that fails, then a condition that does, or that stays open
+    failed = [each for each in findings if each["role"] == Role.CONTROL and each["holds"] != "yes"]
+    told = [*failed, *sorted(judged, key=lambda each: ("no", "cannot tell", "yes").index(each["holds"]))][:1]
     return {**entry, "findings": findings, "judged": len(judged), "told": told[0] if told else None,
             "held": sum(each["holds"] == "yes" for each in judged)}  # fmt: skip
 
@@ -133,13 +136,13 @@ def _table(entries: list[dict[str, Any]]) -> str:
     rows = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     rows.writeheader()
     for entry in entries:
-        judged = [each["holds"] for each in entry["findings"] if each["expected"]]
+        judged = [each["holds"] for each in entry["findings"] if each["role"] == Role.CLAIM]
         about = {name: entry[name] for name in ("id", "section", "lecture", "slide", "verdict", "seconds")}
         about |= {"conditions": len(judged), "held": judged.count(True)}
         for each in entry["findings"] or [{}]:
             low, high = each.get("interval") or (None, None)
             found = {"finding": each.get("name"), "low": low, "high": high}
-            rows.writerow(about | found | {name: each.get(name) for name in ("measured", "expected", "holds")})
+            rows.writerow(about | found | {name: each.get(name) for name in ("measured", "role", "expected", "holds")})
     return file.getvalue()
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 from importlib.util import find_spec
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -166,6 +167,38 @@ def test_a_forecaster_of_sktimes_own_works_too(series):
 
     direct = ForecastResidualDetector(forecaster=SeasonalNaiveForecaster(lookback=20), horizon=20).fit(series[:600])
     assert direct._direct(direct._steps(series))[::20] == pytest.approx(detector._moving(detector._steps(series)))
+
+
+@pytest.mark.filterwarnings("ignore:.*remember_data:FutureWarning")
+@pytest.mark.parametrize("learned", [600, 607])
+def test_a_forecaster_that_counts_the_cycle_finds_its_place_in_it(learned):
+    """Also where the training part is no whole number of cycles and the series begins with it."""
+    from sktime.forecasting.base import BaseForecaster
+
+    from forecasting.anomaly.residual import ForecastResidualDetector
+
+    class ByIndex(BaseForecaster):
+        """The mean of each place in the cycle, which the index alone decides."""
+
+        _tags: ClassVar[dict[str, Any]] = {"requires-fh-in-fit": False}
+
+        def _fit(self, y, X, fh):
+            self.means_ = y.groupby(y.index % 20).mean()
+            return self
+
+        def _predict(self, fh, X):
+            index = fh.to_absolute_index(self.cutoff)
+            return pd.Series(self.means_[index % 20].to_numpy(), index)
+
+        def _update(self, y, X=None, update_params=True):
+            return self
+
+    wave = np.sin(2 * np.pi * np.arange(1200) / 20) + np.random.default_rng(0).normal(scale=0.05, size=1200)
+    wave[1000:1010] = 2
+    detector = ForecastResidualDetector(period=20, forecaster=ByIndex(), horizon=5).fit(wave[:learned])
+    for start in (0, learned, 313):  # from the beginning, right behind the training part, from anywhere
+        at = detector.predict_segments(wave[start:])["ilocs"]
+        assert len(at) == 1 and start + at[0].left >= 990 and start + at[0].right <= 1020
 
 
 def test_patches_can_be_trained(series):

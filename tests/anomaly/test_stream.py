@@ -72,6 +72,20 @@ def test_hardly_a_normal_sample_is_above_the_threshold(name):
     assert (stream.update(wave[2000:]) > stream.threshold_).mean() < 0.01
 
 
+@pytest.mark.parametrize("name", ["pca", "kmeans"])
+def test_a_step_that_is_not_whole_gives_no_false_alarm(name):
+    """The mean of one sample is noisier than that of the eight that the detector's steps are."""
+    time = np.arange(9000)
+    wave = np.sin(2 * np.pi * time / 512) + 0.5 * np.random.default_rng(0).normal(size=time.size)
+    detector = catalogue.DETECTORS[name].make(0, "cpu").set_params(period=512).fit(wave[:8000])
+    stream, apart, factor = Stream(detector), Stream(detector), detector.factor_
+    scores = stream.update(wave[8000:])
+    assert factor == 8 and (scores > stream.threshold_).mean() < 0.01
+    ends = np.concatenate([apart.update(wave[at : at + factor])[-1:] for at in range(8000, 9000, factor)])
+    assert np.array_equal(scores[factor - 1 :: factor], ends)
+    assert all(len(set(scores[at : at + factor])) == 1 for at in range(factor - 1, len(scores) - factor, factor))
+
+
 def test_sktimes_update_learns_nothing_anew(detector, series):
     fitted = MaskedDetector(max_epochs=1, device="cpu", contamination=0).fit(pd.DataFrame({"x": series[:600]}))
     before = fitted.threshold_, fitted.network_

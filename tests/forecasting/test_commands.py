@@ -253,6 +253,15 @@ def test_saved_models_keep_their_clocks(tmp_path, runs, capsys):
     for other in (file("new", late[-200:]), file("offset", late, offset=True)):
         found = again(other, run, runs, capsys)
         pd.testing.assert_frame_equal(made[points], found[points], rtol=1e-5)
+    # fitted up to the hour before the skipped one: the rows behind it go on there, though the clocks show a gap
+    Forecast(series=str(file("eve", views[:"2024-03-31 01:00"])), timezone=zone, runs=runs, name="eve", **OPTIONS)()
+    capsys.readouterr()
+    upto = views[:"2024-03-31 07:00"]
+    whole, behind = file("whole", upto), file("behind", upto["2024-03-31 03:00":])
+    after, few = again(whole, runs / "eve", runs, capsys), again(behind, runs / "eve", runs, capsys)
+    pd.testing.assert_frame_equal(after[points], few[points], rtol=1e-5)
+    with pytest.raises(InputError, match="3 rows are fewer than the"):  # an hour is missing that was there
+        again(file("gap", upto["2024-03-31 05:00":]), runs / "eve", runs, capsys)
     with pytest.raises(InputError, match="see the clocks of Europe/Berlin; give --timezone Europe/Berlin"):
         again(file("other", late[-200:], offset=True), run, runs, capsys, timezone="America/New_York")
     days = pd.Series(views.to_numpy(), pd.date_range("2024-02-01", periods=len(views), freq="h"))

@@ -63,6 +63,7 @@ def test_good_file(tmp_path):
         (hourly(r7=None), {}, ["row 7", "'time'", "2024-01-01 05:00:00", "missing", "--fill"]),
         (hourly(r7="soon,5"), {}, ["row 7", "'time'", "'soon' is not a time", "--time-format"]),
         (hourly(r7="2024-01-01 05:00:00,5,6"), {}, ["row 7", "3 columns", "2"]),
+        (hourly(r7='2024-01-01 05:00:00,"5'), {}, ["row 7", "opens a quote", "does not close"]),
         (hourly(r31="2124-01-01 00:00:00,5"), {}, ["row 31", "'time'", "far from"]),
         (["time,a,b", "2024-01-01,1,2"], {}, ["--target", "a, b"]),
         (["time,a,a", "2024-01-01,1,2"], {}, ["row 1", "twice"]),

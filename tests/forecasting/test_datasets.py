@@ -73,6 +73,8 @@ def test_registry():
             assert len(entry.file.sha256) == 64 and entry.file.url.startswith("https://raw.githubusercontent.com/"), (
                 name
             )
+    with pytest.raises(InputError, match="airline is a series with times of its own; leave --timezone out"):
+        datasets.load("airline", timezone="Europe/Berlin")
     with pytest.raises(InputError, match=r"unknown series 'airlin'; did you mean airline"):
         load("airlin")
     with pytest.raises(InputError, match=r"no/such\.csv does not exist"):

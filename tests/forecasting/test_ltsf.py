@@ -218,6 +218,20 @@ def test_a_task_done_is_not_done_again(series, tmp_path, quick):
     values = series().fingerprint
     assert ltsf_benchmark._done(path, ("cnn",), values) and not ltsf_benchmark._done(path, ("cnn", "lstm"), values)
     assert not ltsf_benchmark._done(path, ("cnn",), "of another file")
+    one = json.loads(path.read_text())
+    ltsf_benchmark.task_rows(families.Task(series(), 12, 0, CPU), ("lstm",), path, (20, 36))
+    both = json.loads(path.read_text())
+    assert ltsf_benchmark._done(path, ("cnn", "lstm"), values)  # what was there of another model stays
+    errors = [{row["model"]: row["mse"] for row in each["rows"]} for each in (one, both)]
+    assert errors[1]["cnn"] == errors[0]["cnn"] and "lstm" in errors[1]
+    assert len({(row["model"], row["lookback"]) for row in both["rows"]}) == len(both["rows"])
+    assert set(one["curves"]) < set(both["curves"]) and {"cnn", "lstm"} <= set(both["shown"])
+    ltsf_benchmark.task_rows(families.Task(series(), 12, 0, CPU), ("transformer",), path, (20, 36))
+    assert not ltsf_benchmark._done(path, families.MAIN, values)  # their mean was not measured
+    ltsf_benchmark.task_rows(families.Task(series(), 12, 0, CPU), families.MAIN, path, (20, 36))
+    assert ltsf_benchmark._done(path, families.MAIN, values)
+    path.unlink()
+    ltsf_benchmark.task_rows(families.Task(series(), 12, 0, CPU), ("cnn",), path, (20, 36))
     rows = json.loads(path.read_text())["rows"]
     assert [row["model"] for row in rows][:2] == ["seasonal-naive", "ridge, one lookback"]
     assert {row["lookback"] for row in rows if row["model"] in ("ridge", "cnn")} == {"20+36"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lab.errors import InputError
-from lab.lectures import Claim, Finding, Verdict, check, ids, judge, report, setting
+from lab.lectures import Claim, Finding, Role, Verdict, check, control, doubt, ids, judge, report, setting
 from lab.lectures._settings import build
 from lab.stats import bootstrap, proportion
 
@@ -62,9 +62,21 @@ def test_the_verdict_is_a_function_of_the_conditions_alone():
     assert [str(verdict) for verdict in Verdict] == ["holds", "fails", "mixed", "not reached"]
 
 
+def test_the_verdict_is_about_the_claim_alone():
+    yes, no, open_ = check("a", 1, "== 1"), check("b", 1, "== 2"), check("c", 1, "> 1", (0, 2))
+    for aside in (yes, no, open_):  # whether the doubt is right or not
+        assert judge([yes, doubt(aside)]) is Verdict.HOLDS and judge([no, doubt(aside)]) is Verdict.FAILS
+        assert judge([doubt(aside)]) is Verdict.NOT_REACHED
+    assert judge([yes, control(yes)]) is Verdict.HOLDS and judge([no, control(yes)]) is Verdict.FAILS
+    for broken in (no, open_):
+        assert judge([yes, control(broken)]) is judge([yes, no, control(broken)]) is Verdict.NOT_REACHED
+    assert (yes.role, control(yes).role, doubt(yes).role) == (Role.CLAIM, Role.CONTROL, Role.DOUBT)
+
+
 def test_a_finding_survives_json_and_nan_becomes_null():
     finding = check("a", 1.5, "> 1", (1.2, 1.9), (1.2, 1.9))
-    assert Finding.from_json(finding.to_json()) == finding
+    for each in (finding, doubt(finding), control(finding), report("b", 1.0)):
+        assert Finding.from_json(each.to_json()) == each
     assert report("b", INF).to_json()["measured"] is None
 
 

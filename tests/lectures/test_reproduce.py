@@ -39,14 +39,27 @@ def test_the_run_holds_result_figure_and_tensorboard_entries(tmp_path):
     assert saved["id"] == "node-minus-23" and saved["verdict"] == "holds"
     assert saved["claim"]["says"] == '"8 × -4 + 3 × -1 + 6 × 2 = -23"'
     assert saved["findings"][0] == {
-        "name": "weighted sum", "measured": -23.0, "expected": "== -23", "holds": True, "interval": None, "values": [],
+        "name": "weighted sum", "measured": -23.0, "expected": "== -23", "role": "claim", "holds": True,
+        "interval": None, "values": [],
     }  # fmt: skip
-    assert saved["metrics"]["claim/verdict"] == 1 and saved["metrics"]["claim/conditions_held"] == 4
+    assert saved["metrics"]["claim/verdict"] == 1 and saved["metrics"]["claim/conditions_held"] == 1
     assert (result.path / "figures" / "claim-picture.png").stat().st_size > 10_000
     assert list(result.path.glob("events.out.tfevents.*"))
     entries = record.read(result.path / "metrics.jsonl")
     assert {"claim/weighted-sum", "claim/after-relu"} <= {entry.get("tag") for entry in entries}
     assert entries[-1]["kind"] == "end" and set(entries[-1]["metrics"]) == set(entries[0]["metrics"])
+
+
+def test_a_result_whose_setting_names_a_folder_is_measured_again(tmp_path, monkeypatch):
+    module, folder = _registry.load("dqn-atari-human-normalised"), str(tmp_path / "policies")
+    outcome = _registry.load("node-minus-23").measure(_registry.load("node-minus-23").Settings())
+    monkeypatch.setattr(module, "measure", lambda settings: outcome)
+    options = {"settings": {"runs": folder}, "runs": tmp_path / "runs"}
+    first, again = (reproduce("dqn-atari-human-normalised", **options) for _ in range(2))
+    assert again.kept, "there is no such folder, and none has changed"
+    os.mkdir(folder)
+    third = reproduce("dqn-atari-human-normalised", **options)
+    assert not third.kept and third.path == first.path
 
 
 def test_a_finished_experiment_is_kept_until_forced_changed_or_interrupted(tmp_path, monkeypatch):
@@ -58,7 +71,7 @@ def test_a_finished_experiment_is_kept_until_forced_changed_or_interrupted(tmp_p
     assert not forced.kept and forced.path.name == "reproduce-node-minus-23-2"
     assert (first.path / "result.json").exists()  # what is finished stays
     other = reproduce("node-minus-23", {"bias": "1"}, runs=tmp_path)
-    assert other.verdict is Verdict.MIXED and other.path.name == "reproduce-node-minus-23-bias-1.0"
+    assert other.verdict is Verdict.FAILS and other.path.name == "reproduce-node-minus-23-bias-1.0"
     assert not reproduce("node-minus-23", runs=tmp_path, quick=True).kept
     (forced.path / "result.json").unlink()  # as an interrupted run leaves it
     assert not reproduce("node-minus-23", runs=tmp_path).kept
@@ -162,7 +175,7 @@ def test_the_command_prints_claim_figures_doubt_verdict_and_place(tmp_path, caps
 def test_the_command_prints_one_json_object(tmp_path, capsys):
     Reproduce(ids=("node-minus-23",), settings=("bias=1",), runs=tmp_path, json=True)()
     one = json.loads(capsys.readouterr().out, parse_constant=refuse)
-    assert (one["id"], one["verdict"], one["measured"]["weighted sum +1"]) == ("node-minus-23", "mixed", -22)
+    assert (one["id"], one["verdict"], one["measured"]["weighted sum +1"]) == ("node-minus-23", "fails", -22)
     assert one["seconds"] >= 0 and one["result"].startswith(str(tmp_path))
     Reproduce(ids=("power-1000", "gradient-clipping-bug"), runs=tmp_path, json=True, jobs=1)()
     several = json.loads(capsys.readouterr().out, parse_constant=refuse)

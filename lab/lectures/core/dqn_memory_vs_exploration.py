@@ -16,7 +16,7 @@ import numpy as np
 from agents.config import preset
 from agents.environments import make_envs
 from lab.console import bar
-from lab.lectures import Finding, Outcome, check, report, setting
+from lab.lectures import Finding, Outcome, check, doubt, report, setting
 from lab.lectures.core import _agents, _recurrent
 from lab.plots import BLUE, GREY, LIGHT_GREY, ORANGE, VERMILION, canvas, label
 from lab.stats import bootstrap, proportion
@@ -102,10 +102,10 @@ def measure(settings: Settings) -> Outcome:
     fewer = chains[:, 0] - chains[:, -1]
     scored = montezuma(settings.random_steps)
     findings += [
-        check(f"chain: share of DQNs that {CHAINS[-1]} states cost", fewer.mean(), "> 0",
-              bootstrap(fewer, np.mean), fewer),
-        check(f"chain, {CHAINS[-1]} states: any DQN that reaches the end", chains[:, -1].max(), "== 0"),
-        check(f"Montezuma's revenge: score of {settings.random_steps:,} random steps", scored, "== 0"),
+        doubt(check(f"chain: share of DQNs that {CHAINS[-1]} states cost", fewer.mean(), "> 0",
+                    bootstrap(fewer, np.mean), fewer)),
+        doubt(check(f"chain, {CHAINS[-1]} states: any DQN that reaches the end", chains[:, -1].max(), "== 0")),
+        doubt(check(f"Montezuma's revenge: score of {settings.random_steps:,} random steps", scored, "== 0")),
     ]  # fmt: skip
     budget = (
         f"{settings.seeds} seeds: DQN with 4 frames and with an LSTM on {len(CORRIDORS)} T-mazes, "

@@ -20,7 +20,7 @@ from agents.environments import make_envs
 from agents.inspect import hidden
 from envs.catch import Catch
 from lab.console import bar
-from lab.lectures import Outcome, check, report, setting
+from lab.lectures import Outcome, check, doubt, report, setting
 from lab.lectures.core import _agents
 from lab.plots import BLACK, BLUE, GREY, ORANGE, canvas, label
 from lab.stats import bootstrap
@@ -38,7 +38,7 @@ if MLP not in gymnasium.registry:
 
 @dataclass(frozen=True)
 class Settings:
-    seeds: int = setting(3, 2, 50, quick=2)
+    seeds: int = setting(6, 2, 50, quick=2)
     """Trainings of each net with each stack."""
     steps: int = setting(6000, 400, 1_000_000, quick=400)
     """Agent steps of each training, one update in four."""
@@ -101,9 +101,10 @@ def measure(settings: Settings) -> Outcome:
     for (net, stack), each in found.items():
         told, before, score = each.T
         name, expected = f"{net}, {stack} frame{'s' if stack > 1 else ''}", "> 0.95" if stack > 1 else "in 0.45 .. 0.55"
+        read = check(f"{name}: share of directions that a probe reads off", told.mean(), expected,
+                     bootstrap(told, np.mean), told)  # fmt: skip
         findings += [
-            check(f"{name}: share of directions that a probe reads off", told.mean(), expected,
-                  bootstrap(told, np.mean), told),
+            read if (net, stack) == ("conv", STACKS[-1]) else doubt(read),
             report(f"{name}, untrained: the same", before.mean(), bootstrap(before, np.mean), before),
             report(f"{name}: return of the learned policy", score.mean(), bootstrap(score, np.mean), score),
         ]  # fmt: skip

@@ -33,7 +33,7 @@ COLOURS = dict(zip(ARMS, (BLUE, ORANGE, GREEN, VERMILION), strict=True))
 
 @dataclass(frozen=True)
 class Settings:
-    seeds: int = setting(5, 2, 50, quick=2)
+    seeds: int = setting(10, 2, 50, quick=2)
     """Trainings of each arm on each task."""
     catch_steps: int = setting(2500, 300, 1_000_000, quick=400)
     """Agent steps on Catch (7 x 7 pixels), one update in four."""

@@ -26,7 +26,7 @@ PERIODS = (1, 10, 100, 1000, 10_000)
 class Settings:
     env: str = setting(_agents.CARTPOLE, choices=(_agents.CARTPOLE, _agents.CATCH))
     """The task."""
-    seeds: int = setting(3, 2, 50, quick=2)
+    seeds: int = setting(8, 2, 50, quick=2)
     """Trainings for each C."""
     steps: int = setting(6000, 600, 1_000_000, quick=800)
     """Agent steps of each training, one update in four."""

@@ -28,7 +28,7 @@ SHOWN = 240  # agent steps in the picture
 
 @dataclass(frozen=True)
 class Settings:
-    seeds: int = setting(4, 2, 50, quick=2)
+    seeds: int = setting(8, 2, 50, quick=2)
     """Games of Pong, each with a seed that training never had."""
     steps: int = setting(0, 0, 3000, quick=200)
     """Agent steps of each game that are looked at; 0: the whole game."""

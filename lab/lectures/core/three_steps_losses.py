@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from forecasting.traffic import web_traffic
 from lab import console
-from lab.lectures import Finding, Outcome, check, report, setting
+from lab.lectures import Finding, Outcome, check, doubt, report, setting
 from lab.plots import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, canvas, label
 from lab.stats import bootstrap
 
@@ -152,11 +152,12 @@ def measure(settings: Settings) -> Outcome:
     sure = torch.tensor([-10.0], requires_grad=True)  # sigmoid 4.5e-5 where 1 is right
     pull = [torch.autograd.grad(loss(sure, torch.ones(1)).sum(), sure)[0].item() for loss in (cross_entropy, squared)]
     findings = [
-        check("argmin of MAE against the median, largest distance", max(off_median), "< 1e-3", values=off_median),
-        check("argmin of MSE against the mean, largest distance", max(off_mean), "< 1e-3", values=off_mean),
+        doubt(check("argmin of MAE against the median, largest distance", max(off_median), "< 1e-3",
+                    values=off_median)),
+        doubt(check("argmin of MSE against the mean, largest distance", max(off_mean), "< 1e-3", values=off_mean)),
         check("different minima that the starts reach, fewest of any series", min(reached), ">= 2", values=reached),
-        check("accuracy after equal steps, cross entropy less squared error", float(np.median(gain)), "> 0",
-              bootstrap(gain), gain.tolist()),
+        doubt(check("accuracy after equal steps, cross entropy less squared error", float(np.median(gain)), "> 0",
+                    bootstrap(gain), gain.tolist())),
         report("share of starts that end in the lowest minimum", float(np.median(lucky)), bootstrap(lucky), lucky),
         report("period of the lowest minimum, days", float(np.median(7 * settings.weeks / np.array(best)))),
         *(report(f"accuracy by {name}", float(np.median(each[:, -1])), bootstrap(each[:, -1]), each[:, -1].tolist())

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lab.lectures import Outcome, check, report, setting
+from lab.lectures import Outcome, check, doubt, report, setting
 from lab.plots import BLACK, BLUE, GREEN, VERMILION, canvas, label
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
@@ -121,9 +121,9 @@ def measure(settings: Settings) -> Outcome:
         check("L2's chain rule against autograd, relative error", apart(ours, oracle), "< 1e-6"),
         check("L2's chain rule against central differences, relative error", apart(ours, numeric), "< 1e-6"),
         check("L4's deltas against half of autograd's descent, relative error", apart(theirs, -oracle / 2), "< 1e-6"),
-        check("L2's gradient over L4's step, length", float(np.linalg.norm(ours) / np.linalg.norm(theirs)),
-              "== 2 +- 1e-9"),
-        check("L2 with dz/da printed as a, relative error", apart(wrong["dz/da"], oracle), "< 1e-6"),
+        doubt(check("L2's gradient over L4's step, length", float(np.linalg.norm(ours) / np.linalg.norm(theirs)),
+                    "== 2 +- 1e-9")),
+        doubt(check("L2 with dz/da taken as a, relative error", apart(wrong["dz/da"], oracle), ">= 1e-6")),
         check("L2 ending in dC/dz, relative error", apart(wrong["dC/dz"], oracle), "< 1e-6"),
         report("cosine of the gradient with dz/da as a", _cosine(wrong["dz/da"], oracle)),
         report("cosine of the gradient ending in dC/dz", _cosine(wrong["dC/dz"], oracle)),

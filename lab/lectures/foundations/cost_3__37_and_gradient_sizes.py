@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 
-from lab.lectures import Finding, Outcome, check, report, setting
+from lab.lectures import Finding, Outcome, check, doubt, report, setting
 from lab.plots import BLACK, BLUE, GREY, VERMILION, canvas, label
 from lab.stats import bootstrap
 
@@ -117,8 +117,8 @@ def measure(settings: Settings) -> Outcome:
         check("untrained nets: highest cost", costs.max(), ">= 3.37"),
         check(f"rank correlation of |gradient| and |effect|, change of {SMALL:g}", float(np.median(small)), "> 0.95",
               bootstrap(small), small),
-        check(f"rank correlation of |gradient| and |effect|, change of {LARGE:g}", float(np.median(large)), "> 0.95",
-              bootstrap(large), large),
+        doubt(check(f"rank correlation of |gradient| and |effect|, change of {LARGE:g}", float(np.median(large)),
+                    "<= 0.95", bootstrap(large), large)),
         report("untrained nets: mean cost", costs.mean(), bootstrap(costs, np.mean), costs),
         report("untrained nets: share with a cost below 3.37", float((costs < 3.37).mean())),
         *(report(f"rank correlation, change of {step:g}", float(np.median(row)), bootstrap(row), row)

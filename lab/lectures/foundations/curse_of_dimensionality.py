@@ -15,7 +15,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from lab import console
-from lab.lectures import Finding, Outcome, check, report, setting
+from lab.lectures import Finding, Outcome, check, doubt, report, setting
 from lab.plots import BLACK, BLUE, GREEN, GREY, VERMILION, canvas, label
 from lab.stats import bootstrap
 
@@ -113,8 +113,8 @@ def measure(settings: Settings) -> Outcome:
               bootstrap(straight), straight),
         check("filled cube: n for one dimension more, times", float(np.median(slopes)), "> 2", bootstrap(slopes),
               slopes),
-        check(f"sheet of 2 dimensions: n in {SHEETS[-1]} inputs over n in {SHEETS[0]}", float(np.median(flat)),
-              "< 2", bootstrap(flat), flat),
+        doubt(check(f"sheet of 2 dimensions: n in {SHEETS[-1]} inputs over n in {SHEETS[0]}", float(np.median(flat)),
+                    "< 2", bootstrap(flat), flat)),
         report("learner that knows the form: further examples a dimension", float(np.median(more)), bootstrap(more),
                more),
         *(report(f"n needed in a cube of {d}", float(np.median(row)), bootstrap(row), row)

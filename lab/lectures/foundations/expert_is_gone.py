@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from lab import console
-from lab.lectures import Finding, Outcome, check, report, setting
+from lab.lectures import Finding, Outcome, check, doubt, report, setting
 from lab.plots import BLUE, GREY, ORANGE, VERMILION, canvas, label
 from lab.stats import bootstrap
 
@@ -97,8 +97,8 @@ def measure(settings: Settings) -> Outcome:
     gone = [n for n, row in zip(SIZES, lead, strict=True) if bootstrap(row, np.mean)[1] < 0]
     certain = [n for n, row in zip(SIZES, lead, strict=True) if bootstrap(row, np.mean)[0] > 0]
     findings = [
-        check(f"lead of the hand at n = {SIZES[0]}, points", lead[0].mean(), "> 0", bootstrap(lead[0], np.mean),
-              lead[0]),
+        doubt(check(f"lead of the hand at n = {SIZES[0]}, points", lead[0].mean(), "> 0", bootstrap(lead[0], np.mean),
+                    lead[0])),
         check(f"lead of pixels at n = {SIZES[-1]}, points", -lead[-1].mean(), ">= 0", bootstrap(-lead[-1], np.mean),
               -lead[-1]),
         report("n*: smallest n at which pixels lead for certain (nan: none)", min(gone, default=np.nan)),

@@ -13,7 +13,7 @@ from itertools import permutations
 
 import numpy as np
 
-from lab.lectures import Outcome, check, report, setting
+from lab.lectures import Outcome, check, doubt, report, setting
 from lab.plots import BLACK, BLUE, ORANGE, VERMILION, canvas, label
 
 FRUITS = np.array([[150, 1], [170, 1], [140, 0], [130, 0]], float)  # (fruit, grams and bumpy)
@@ -66,10 +66,10 @@ def measure(settings: Settings) -> Outcome:
     findings = [
         check(f"fruits right by weight, above {settings.grams:g} g", int((by_weight == ORANGES).sum()), "== 4"),
         check("fruits right by texture, bumpy", int((by_texture == ORANGES).sum()), "== 4"),
-        check("150 g and smooth: answer by weight times answer by texture (1 orange, -1 apple)",
-              unknown["weight"] * unknown["texture"], "== -1"),
-        check("perceptron on grams, fewest updates, over the most on scaled columns",
-              min(updates["grams"]) / max(updates["scaled"]), "> 1"),
+        doubt(check("150 g and smooth: answer by weight times answer by texture (1 orange, -1 apple)",
+                    unknown["weight"] * unknown["texture"], "== -1")),
+        doubt(check("perceptron on grams, fewest updates, over the most on scaled columns",
+                    min(updates["grams"]) / max(updates["scaled"]), "> 1")),
         report("perceptron on grams, most updates", max(updates["grams"])),
         *(report(f"perceptron on {name}, median updates of 24 orders", float(np.median(counts)), values=counts)
           for name, counts in updates.items()),

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from lab import console
-from lab.lectures import Outcome, check, report, setting
+from lab.lectures import Outcome, check, control, report, setting
 from lab.plots import BLACK, BLUE, GREY, VERMILION, canvas
 from lab.stats import bootstrap
 
@@ -130,8 +130,8 @@ def measure(settings: Settings) -> Outcome:
     best = r.max(-1).mean(1)
     whole = np.array([probed(h, known, also, parts) for h, also in zip(learnt, hidden, strict=True)])
     findings = [
-        check("digits right on test images, %", 100 * right.mean(), ">= 90", bootstrap(100 * right, np.mean),
-              100 * right),
+        control(check("digits right on test images, %", 100 * right.mean(), ">= 90", bootstrap(100 * right, np.mean),
+                      100 * right)),
         check("share of units with |r| > 0.8 to any subcomponent", share.mean(), ">= 0.5", bootstrap(share, np.mean),
               share),
         check("a unit's best |r| to a subcomponent, less that to random groups of digits", (best - chance).mean(),

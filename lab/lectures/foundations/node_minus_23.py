@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lab.lectures import Outcome, check, setting
+from lab.lectures import Outcome, check, doubt, setting
 from lab.plots import BLUE, GREEN, GREY, ORANGE, VERMILION, canvas
 
 INPUTS = (8.0, 3.0, 6.0)
@@ -37,9 +37,9 @@ def measure(settings: Settings) -> Outcome:
     bias = f" {settings.bias:+g}" if settings.bias else ""
     findings = [
         check(f"weighted sum{bias}", values["sum"], "== -23"),
-        check("after ReLU", values["ReLU"], "== 0"),
-        check("after the perceptron's step", values["perceptron"], "== 0"),
-        check("after a sigmoid", values["sigmoid"], "== 1.026188e-10 +- 1e-16"),
+        doubt(check("after ReLU", values["ReLU"], "== 0")),
+        doubt(check("after the perceptron's step", values["perceptron"], "== 0")),
+        doubt(check("after a sigmoid", values["sigmoid"], "== 1.026188e-10 +- 1e-16")),
     ]
     return Outcome(findings, picture(values), "one node, three products, no training")
 

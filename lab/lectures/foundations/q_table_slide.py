@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.lectures import Outcome, check, report, setting
+from lab.lectures import Outcome, check, doubt, report, setting
 from lab.plots import BLACK, BLUE, GREY, VERMILION, canvas
 from lab.stats import proportion
 
@@ -75,7 +75,7 @@ def measure(settings: Settings) -> Outcome:
     starts = learnt[:, START].max(1)
     fixed = TABLE[START].max() / TABLE[CORRECT].max()
     findings = [
-        check("slide: states with one best action, of 5", sum(len(actions) == 1 for actions in slide), "== 5"),
+        doubt(check("slide: states with one best action, of 5", sum(len(actions) == 1 for actions in slide), "< 5")),
         *(check(f"{STATES[state]}: share of walks whose Q-learning has the slide's best action",
                 alike[:, state].mean(), "> 0.8", proportion(int(alike[:, state].sum()), len(alike)), alike[:, state])
           for state in (START, CORRECT)),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.lectures import Outcome, check, report, setting
+from lab.lectures import Outcome, check, control, report, setting
 from lab.plots import BLACK, BLUE, GREY, ORANGE, VERMILION, canvas, label
 
 TAU, R, THETA, REFRACTORY = 10.0, 10.0, 15.0, 2.0
@@ -108,7 +108,7 @@ def measure(settings: Settings) -> Outcome:
     # 20 ms of inhibition, then nothing
     released = hodgkin_huxley(lambda t: np.array([-10.0 * (5 <= t < 25)]), dt, 60)[:, 0]
     findings = [
-        check("integrate-and-fire: largest error of the rate formula, %", error, "< 2"),
+        control(check("integrate-and-fire: largest error of the rate formula, %", error, "< 2")),
         check("integrate-and-fire: spikes per second below theta / R", fired[~above].max(), "== 0"),
         check(f"first spike: change of height from {low:g} to {high:g} uA/cm², %", _change(first), "< 5"),
         check(f"going on: change of spike height from {low:g} to {high:g} uA/cm², %", _change(late), "< 5"),
@@ -154,6 +154,11 @@ def picture(currents, fired, steady, released, strengths, heights, settings: Set
     middling = int(((heights > 25) & (heights < 75)).sum())
     found = "all or none" if not middling else f"{middling} peaks lie between all and none"
     label(graded, f"Single pulses: {found}", "strength of a 1 ms pulse, µA/cm²", "peak, mV above rest")
-    title = "One pulse: all or none. A steady or an inhibiting current does not keep to that"
-    figure.suptitle(title, fontsize=18, fontweight="bold", x=0.01, ha="left")
+    answers = {"single pulses": not middling, "a steady current": _change(late) < 5,
+               "inhibition": not len(peaks(released))}  # fmt: skip
+    told = [f"{word} {' and '.join(names)}" for word, names in (
+        ("All or none under", [name for name, kept in answers.items() if kept]),
+        ("not under", [name for name, kept in answers.items() if not kept]),
+    ) if names]  # fmt: skip
+    figure.suptitle(", ".join(told).capitalize(), fontsize=18, fontweight="bold", x=0.01, ha="left")
     return figure

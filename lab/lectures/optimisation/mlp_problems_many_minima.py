@@ -21,7 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.datasets import load_digits
 
 from lab import console
-from lab.lectures import Outcome, check, report, setting
+from lab.lectures import Outcome, check, doubt, report, setting
 from lab.plots import BLUE, DARK_GREY, GREY, ORANGE, VERMILION, canvas, label
 from lab.stats import bootstrap
 
@@ -138,7 +138,7 @@ def measure(settings: Settings) -> Outcome:
               bootstrap(agree, np.mean), agree),
         check("cosine of the weights of two nets", float(np.mean(plain)), "in -0.1 .. 0.1", bootstrap(plain, np.mean),
               plain),
-        check("hidden units in another order: largest change of an output, float64", moved, "<= 1e-10"),
+        doubt(check("hidden units in another order: largest change of an output, float64", moved, "<= 1e-10")),
         check("parameters of the smallest MLP as good as the CNN over the CNN's (infinite: none)", least / count(cnn()),
               ">= 5"),
         report("cosine of a net's weights with its own, units in another order", other),
