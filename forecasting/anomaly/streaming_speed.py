@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -18,21 +19,24 @@ def measure(detector: str, periods: Sequence[int], training: int, samples: int, 
     """One row for each round and sample: round, period (samples), milliseconds; one thread, the periods in turn.
 
     Series are waves with noise, `training` samples to learn from. What a detector learns does not matter for how long
-    it takes, so the masked one learns for one epoch only.
+    it takes, so the masked one learns for one epoch only. Where a step is several samples, those that complete one are
+    timed: the others cost nothing.
     """
     rows = []
     with threads(1), console.bar("stream", (rounds + 1) * len(periods), "periods") as advance:
         streams = {}
         for period in periods:
-            values = wave(training + rounds * samples, period)
             made = DETECTORS[detector].make(0, "cpu").set_params(period=period, contamination=0)
             if "max_epochs" in made.get_params():
                 made.set_params(max_epochs=1)
-            streams[period] = Stream(made.fit(values[:training])), iter(values[training:])
+            stream = Stream(made.fit(wave(training, period)))
+            coming = wave(training + rounds * samples * stream.detector.factor_, period)[training:]
+            streams[period] = stream, iter(coming)
             advance(1, f"period {period} learnt")
         for number in range(1, rounds + 1):
             for period, (stream, coming) in streams.items():
                 for _ in range(samples):
+                    stream.update(list(islice(coming, stream.detector.factor_ - 1)))
                     value = next(coming)
                     began = time.perf_counter()
                     stream.update(value)
