@@ -152,7 +152,7 @@ def picture(distance: dict[str, np.ndarray], low: float, high: float, off: dict[
     panel.set_yscale("log")
     panel.set_ylim(1e-3, None)
     label(panel, x="step", y="distance from the minimum (fixed steps)")
-    panel.legend(fontsize=13, loc="lower left", frameon=False)
+    panel.legend(fontsize=13, loc="upper right", frameon=False)
     farthest = float(distance["fixed"][-50:].max())
     panel.set_title(f"Equal steps end {farthest:.2g} of a step off", loc="left", fontsize=15)
     panel = axes[0, 2]
@@ -165,7 +165,7 @@ def picture(distance: dict[str, np.ndarray], low: float, high: float, off: dict[
     panel.set_title(f"-gradient is {tiny:.1f}° off for tiny steps", loc="left", fontsize=15)
     found = {
         "too long a step diverges": exact, "an equal step overshoots": farthest >= 0.5,
-        f"a large step has a way {large:.0f}° better": large > tiny,
+        f"the best large step lies {large:.0f}° off": large > tiny,
     }  # fmt: skip
     title = ", ".join(name for name, so in found.items() if so) or "none of the three shows here"
     figure.suptitle(title[0].upper() + title[1:], fontsize=18, fontweight="bold", color=BLACK, x=0.01, ha="left")

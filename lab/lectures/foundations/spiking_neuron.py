@@ -156,9 +156,8 @@ def picture(currents, fired, steady, released, strengths, heights, settings: Set
     label(graded, f"Single pulses: {found}", "strength of a 1 ms pulse, µA/cm²", "peak, mV above rest")
     answers = {"single pulses": not middling, "a steady current": _change(late) < 5,
                "inhibition": not len(peaks(released))}  # fmt: skip
-    told = [f"{word} {' and '.join(names)}" for word, names in (
-        ("All or none under", [name for name, kept in answers.items() if kept]),
-        ("not under", [name for name, kept in answers.items() if not kept]),
-    ) if names]  # fmt: skip
-    figure.suptitle(", ".join(told).capitalize(), fontsize=18, fontweight="bold", x=0.01, ha="left")
+    parts = (("all or none under ", " and ", True), ("not under ", " or ", False))
+    named = [(word, link.join(name for name, is_so in answers.items() if is_so == so)) for word, link, so in parts]
+    title = ", ".join(word + names for word, names in named if names).capitalize()
+    figure.suptitle(title, fontsize=18, fontweight="bold", x=0.01, ha="left")
     return figure
