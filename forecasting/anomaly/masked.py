@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forecasting.anomaly.recall import Found, Masks, Recall
+from forecasting.anomaly.recall import Found, Masks, Recall, median
 from lab import device as devices
 
 _BATCH = 24  # crops an update
@@ -131,11 +131,12 @@ def look(series: Tensor, masks: Masks, network: MaskedNetwork, found: Found) -> 
 
     series: (rows, n), or (1, n) for one series that all masks share.
     Returns sights (rows, 2 x sights, crop), target (rows, crop) and hidden (rows, crop) bool. The crop starts `context`
-    steps before the run. What is seen is relative to the mean of what is visible in the crop, so that a level that
-    drifts slowly is no surprise; where nothing is visible, a value is 0 and its flag is 0. What is recalled is bent
-    over the run towards the steps at its edges (`bend`), and comes with the distance of its surroundings instead of a
-    flag, 3 at most. The target is what a step lies above the mean of what is recalled: a short run in a smooth series
-    is nearly told by its edges, and a network alone would take long to learn that.
+    steps before the run. What is seen is relative to the median of what is visible in the crop, so that a level that
+    drifts slowly is no surprise, and an anomaly there does not shift what is expected of the rest; where nothing is
+    visible, a value is 0 and its flag is 0. What is recalled is bent over the run towards the steps at its edges
+    (`bend`), and comes with the distance of its surroundings instead of a flag, 3 at most. The target is what a step
+    lies above the mean of what is recalled: a short run in a smooth series is nearly told by its edges, and a network
+    alone would take long to learn that.
     """
     seen, recalled, values, hidden = _surroundings(series, masks, network.shape, network.recall, found)
     seen, recalled = seen.detach(), recalled.detach()  # the gradient of a step is that of being where it is expected
@@ -156,7 +157,7 @@ def _surroundings(
     hidden = (steps >= masks.first[:, None]) & (steps < masks.last[:, None])
     visible = (steps >= masks.lo[:, None]) & (steps < masks.hi[:, None]) & ~hidden
     values = series[row, steps.clamp(0, series.shape[1] - 1)]
-    centre = (values * visible).sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp(min=1)
+    centre = median(values[:, None], visible[:, None]).squeeze(1)
     values = values - centre
     seen = torch.stack([values * visible, visible.to(series.dtype)], 1)
     there = recall.read(found, shape.context, shape.crop) - centre[:, None]

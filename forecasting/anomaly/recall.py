@@ -34,7 +34,9 @@ class Found(NamedTuple):
     places: Tensor
     """The step of the training part that stands for the first hidden one."""
     shifts: Tensor
-    """What to add to its values, so that its surroundings have the same mean as the run's."""
+    """What to add to its values, so that its surroundings lie at the level of the run's: the median of what is between
+    them, as an anomaly may lie there too.
+    """
     distances: Tensor
     """Root mean square difference of the surroundings; infinite where there is no such stretch."""
 
@@ -90,7 +92,7 @@ class Recall:
         begin = self.pad - reach
         product = torch.fft.irfft(sought * self.spectrum, self.size)[:, begin : begin + self.candidates]
         shapes, which = torch.unique(torch.stack([before, width, after], 1), dim=0, return_inverse=True)
-        total, spread = (torch.stack(each) for each in zip(*map(self._around, shapes.tolist()), strict=True))
+        spread = torch.stack([self._spread(*shape) for shape in shapes.tolist()])
         distance = values.square().sum(1, keepdim=True) - 2 * product + spread[which]
         if own:
             apart = width.clamp(min=reach)
@@ -102,7 +104,8 @@ class Recall:
         places = torch.stack(at, 1) + torch.cat([ends.new_zeros(1), ends[:-1]])
         distances, order = torch.stack(low, 1).sort(1)
         places = places.gather(1, order)
-        shifts = level - total[which[:, None], places] / count
+        gap = series[row, steps.clamp(0, series.shape[1] - 1)][:, None] - self._at(places, reach, steps.shape[1])
+        shifts = median(gap, weight[:, None].bool()).squeeze(-1)
         short = self.count - places.shape[1]  # a training part of fewer steps than pieces
         return Found(
             functional.pad(places, (0, short)),
@@ -110,12 +113,11 @@ class Recall:
             functional.pad((distances.clamp(min=0) / count).sqrt(), (0, short), value=torch.inf),
         )
 
-    def _around(self, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-        """What lies around a run at each place, S(x) and S(x^2) - S(x)^2 / count, (candidates,) each.
+    def _spread(self, before: int, width: int, after: int) -> Tensor:
+        """S(x^2) - S(x)^2 / count of what lies around a run at each place, (candidates,).
 
-        shape: how many steps before the run, steps of the run, how many after it.
+        before, width, after: steps before the run, of the run and after it.
         """
-        before, width, after = shape
 
         def up_to(step: int) -> Tensor:
             return self.sums[:, self.pad + step - 1 :][:, : self.candidates]
@@ -124,9 +126,22 @@ class Recall:
         if after:
             sums = sums + (up_to(width + after) - up_to(width))
         total, square = sums
-        return total.float(), (square - total**2 / max(1, before + after)).float()
+        return (square - total**2 / max(1, before + after)).float()
 
     def read(self, found: Found, before: int, steps: int) -> Tensor:
         """What lies in the stretches from `before` steps before the run on, shifted; (rows, stretches, steps)."""
-        at = found.places[..., None] - before + torch.arange(steps) + self.pad
-        return self.padded[at.clamp(0, len(self.padded) - 1)] + found.shifts[..., None]
+        return self._at(found.places, before, steps) + found.shifts[..., None]
+
+    def _at(self, places: Tensor, before: int, steps: int) -> Tensor:
+        """The training part from `before` steps before each place (rows, stretches) on; (rows, stretches, steps)."""
+        at = places[..., None] - before + torch.arange(steps) + self.pad
+        return self.padded[at.clamp(0, len(self.padded) - 1)]
+
+
+def median(values: Tensor, counted: Tensor) -> Tensor:
+    """The median along the last axis, which stays as one of length 1, of those that are counted; 0 of none.
+
+    Of an even number the lower of the two in the middle, as torch has it.
+    """
+    found = torch.where(counted, values, torch.nan).nanmedian(-1, keepdim=True).values
+    return found.nan_to_num(0.0)

@@ -29,9 +29,9 @@ def measure(detector: str, periods: Sequence[int], training: int, samples: int, 
             made = DETECTORS[detector].make(0, "cpu").set_params(period=period, contamination=0)
             if "max_epochs" in made.get_params():
                 made.set_params(max_epochs=1)
-            stream = Stream(made.fit(wave(training, period)))
-            coming = wave(training + rounds * samples * stream.detector.factor_, period)[training:]
-            streams[period] = stream, iter(coming)
+            learnt = Stream(made.fit(wave(training, period)))
+            values = wave(training + rounds * samples * learnt.detector.factor_, period)[training:]
+            streams[period] = learnt, iter(values)
             advance(1, f"period {period} learnt")
         for number in range(1, rounds + 1):
             for period, (stream, coming) in streams.items():

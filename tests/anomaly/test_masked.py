@@ -100,10 +100,26 @@ def test_what_is_recalled_lies_at_the_level_of_the_run():
     series, inside = STEPS[None] + 7, masked.Masks.of(1, 30, 36, 0, 60)
     sights, target, hidden = look(network, series, inside)
     around = torch.cat([series[0, 22:30], series[0, 36:44]])
-    assert torch.allclose(sights[0, 2], series[0, 22:44] - around.mean(), atol=1e-4)  # the same stretch, 7 lower
+    assert torch.allclose(sights[0, 2], series[0, 22:44] - around.median(), atol=1e-4)  # the same stretch, 7 lower
     assert sights[0, 2 + 4, 0] < 1e-3 < sights[0, 2 + 5, 0]  # distances follow
-    above = series[0, 30:36] - around.mean() - sights[0, 2:6, 8:14].mean(0)
+    above = series[0, 30:36] - around.median() - sights[0, 2:6, 8:14].mean(0)
     assert torch.allclose(target[hidden], above, atol=1e-4)
+
+
+def test_an_anomaly_beside_a_run_does_not_shift_what_is_expected_of_it():
+    network, inside = masked.MaskedNetwork(SHAPE, STEPS), masked.Masks.of(1, 30, 36, 0, 60)
+    series = STEPS[None].clone()
+    series[0, 40:43] -= 2
+    clean, found = (network.recall.nearest(each, inside) for each in (STEPS[None], series))
+    assert clean.places[0, 0] == found.places[0, 0] == found.places[0, 2] == 30  # the stretch itself, for both reaches
+    assert found.shifts[0, 0] == found.shifts[0, 2] == 0  # where it lies: the mean would be .2 and .375 off
+    calm, wide = 0.1 * torch.randn(400, generator=torch.Generator().manual_seed(0)), masked.Shape(6, 64, (5,), 1)
+    recall, inside, off = Recall(calm, (5,), 6, 1), masked.Masks.of(1, 200, 206, 0, 400), calm[None].clone()
+    off[0, 230:240] -= 50
+    (before, *_), (after, *_) = (
+        masked._surroundings(each, inside, wide, recall, recall.nearest(each, inside)) for each in (calm[None], off)
+    )
+    assert torch.allclose(after[0, 0, :64], before[0, 0, :64], atol=0.05)  # what is seen before the run, mean: 4 off
 
 
 def test_what_is_recalled_is_bent_to_meet_the_edges_of_the_run():
