@@ -12,7 +12,8 @@ import pytest
 from lab import cli
 from lab.errors import InputError, Notice
 from lab.jsonfile import read_json
-from lab.lectures import ids, page, reproduce, reproduce_each
+from lab.lectures import check, control, doubt, ids, page, reproduce, reproduce_each
+from lab.lectures._claims import judged
 from tests.browser.driven import needs_browser, seen
 
 EXACT = ("node-minus-23", "power-1000", "traffic-500-plus-x1")
@@ -41,6 +42,16 @@ def test_the_summary_has_every_claim_and_counts_only_runs_by_default(written):
     assert table["id"].unique().tolist() == ids()
     first = table[table["id"] == "node-minus-23"].iloc[0]
     assert (first["measured"], first["expected"], str(first["holds"])) == (-23, "== -23", "True")
+
+
+def test_the_table_tells_what_decides_the_verdict():
+    """A control that does not hold, else the claim's condition that fails; never a doubt."""
+    yes, no = check("yes", 1, "== 1"), check("no", 1, "== 2")
+    for findings, told, held in (
+        ([yes, no, doubt(no)], "no", 1), ([yes, doubt(no)], "yes", 1), ([no, control(check("broken", 1, "> 1"))], "broken", 0),
+    ):  # fmt: skip
+        shown = page._shown({"findings": [each.to_json() for each in findings]})
+        assert (shown["told"]["name"], shown["held"], shown["judged"]) == (told, held, len(judged(findings)))
 
 
 def test_claims_that_are_not_measured_again_stay(written, runs, tmp_path):
