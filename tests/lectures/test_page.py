@@ -48,7 +48,8 @@ def test_the_table_tells_what_decides_the_verdict():
     """A control that does not hold, else the claim's condition that fails; never a doubt."""
     yes, no = check("yes", 1, "== 1"), check("no", 1, "== 2")
     for findings, told, held in (
-        ([yes, no, doubt(no)], "no", 1), ([yes, doubt(no)], "yes", 1), ([no, control(check("broken", 1, "> 1"))], "broken", 0),
+        ([yes, no, doubt(no)], "no", 1), ([yes, doubt(no)], "yes", 1),
+        ([no, control(check("broken", 1, "> 1"))], "broken", 0),
     ):  # fmt: skip
         shown = page._shown({"findings": [each.to_json() for each in findings]})
         assert (shown["told"]["name"], shown["held"], shown["judged"]) == (told, held, len(judged(findings)))
