@@ -26,6 +26,10 @@ AXES = {
     "train/return_last_100": "return, mean of the last 100 episodes", "train/episode_return": "return of an episode",
     "eval/return_mean": "return, mean of the evaluation", "train/loss": "loss",
 }  # fmt: skip
+SCORES = (  # tags that a game's random and human score may be set beside
+    "train/episode_return", "train/return_last_100",
+    "eval/return", "eval/return_mean", "eval/return_median", "eval/return_iqm",
+)  # fmt: skip
 COLUMNS = [
     "group", "task", "runs", "unfinished", "steps_least", "steps_most", "seconds", "mean", "mean_low", "mean_high",
     "human_percent", "iqm_percent", "iqm_low", "iqm_high", "better", "better_low", "better_high", "settings",
@@ -49,7 +53,7 @@ class Comparison:
     mean_of: int = 1
     """Of how many points of the record each value is the mean."""
     reference: Reference = lambda env: None
-    """The scores that returns are given in percent of."""
+    """The scores that those of games are given in percent of."""
 
     @cached_property
     def curves(self) -> list[Curve]:
@@ -79,8 +83,8 @@ class Comparison:
     # --- what is worked out -----------------------------------------------------------------------------------------
 
     def human(self, task: str) -> tuple[float, float] | None:
-        """Random and human score of a game, if the tag is a return."""
-        return self.reference(task) if "return" in self.tag else None
+        """Random and human score of a game, if the tag is a score, of which more is better."""
+        return self.reference(task) if self.tag in SCORES and not self.less_is_better else None
 
     @cached_property
     def scale(self) -> str:

@@ -81,12 +81,16 @@ class Record:
 def read(path: Path) -> list[Entry]:
     """The valid entries of a record, rewinds applied. Warns about damaged lines, naming file and line.
 
-    The first entry after a rewind has `resumed` true: the time before it is the pause, not the run's.
+    The first entry after a rewind has `resumed` true: the time before it is the pause, not the run's. Raises InputError
+    for a file that cannot be read.
     """
     kept: list[Entry | None] = []
     damaged = []
     resumed = False
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    try:
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); the run is damaged, mend or delete it") from None
     for number, line in enumerate(lines, start=1):
         entry = decode(line)
         if entry is None and number < len(lines):  # a torn last line is what a kill leaves: no news

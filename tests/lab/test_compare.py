@@ -117,9 +117,19 @@ def test_the_algorithm_is_told_by_config_name_or_command(make):
     assert algorithm(make("sb3-dqn-pong-v5-2", {1: 0}, env="ALE/Pong-v5")) == "sb3-dqn"
     assert algorithm(make("mine", {1: 0}, algorithm="sb3-ppo")) == "sb3-ppo"
     path = make("thursday", {1: 0})
-    metadata = json.loads((path / "metadata.json").read_text())
-    (path / "metadata.json").write_text(json.dumps(metadata | {"command": "lab train sb3-a2c --env lab/Catch-v0"}))
+    commanded(path, "lab train sb3-a2c --env lab/Catch-v0")
     assert algorithm(path) == "sb3-a2c"
+
+
+def commanded(path, command):
+    metadata = json.loads((path / "metadata.json").read_text())
+    (path / "metadata.json").write_text(json.dumps(metadata | {"command": command}))
+
+
+def test_names_of_seeds_are_no_algorithms(make, tmp_path):
+    for seed in range(2):
+        commanded(make(f"seed{seed}-lab-catch-v0", {1: 0}, seed=seed), "lab train dqn --env lab/Catch-v0")
+    assert {name: len(runs) for name, runs in compared([tmp_path]).groups.items()} == {"dqn": 2}
 
 
 # --- figures by hand ------------------------------------------------------------------------------------------------
@@ -182,7 +192,7 @@ def two_games(make, tmp_path):
 
 
 def test_over_games_the_iqm_is_in_percent_of_human(two_games):
-    found = compared([two_games], reference={"ALE/Pong-v5": (0, 10), "ALE/Boxing-v5": (0, 100)}.get)
+    found = compared([two_games], reference=HUMAN.get)
     rows = {(row["group"], row["task"]): row for row in found.table().to_dict("records")}
     assert rows["a", "ALE/Pong-v5"]["human_percent"] == pytest.approx(15)
     assert rows["b", "ALE/Boxing-v5"]["human_percent"] == pytest.approx(75)
@@ -192,6 +202,22 @@ def test_over_games_the_iqm_is_in_percent_of_human(two_games):
     assert np.isnan(rows["a", "all 2"]["mean"])  # raw scores of several games have no mean that says anything
     assert found.found() == "Too few runs to tell a winner over 2 tasks: b (65 %), a (25 %)"  # of 36 ways 2: p = .056
     assert "in percent of human" in found.note() and "too narrow with so few seeds" in found.note()
+
+
+HUMAN = {"ALE/Pong-v5": (0, 10), "ALE/Boxing-v5": (0, 100)}
+
+
+@pytest.mark.parametrize("tag", ["eval/return_std", "train/return_noise"])
+def test_only_scores_are_in_percent_of_human(make, tag):
+    path = make("dqn-pong-v5", {5: 3}, tag=tag, env="ALE/Pong-v5", protocol="classic")
+    assert compared([path], tag, reference=HUMAN.get).table()["human_percent"].isna().all()
+
+
+def test_where_less_is_better_no_game_is_in_percent_of_human(two_games):
+    """Else the worst of several games came first."""
+    found = compared([two_games], less_is_better=True, reference=HUMAN.get)
+    assert "winner over 2 tasks: a (90 %), b (10 %)" in found.found()
+    assert found.table()["human_percent"].isna().all()
 
 
 def test_tasks_without_human_scores_are_scaled_by_their_runs(two_games):
@@ -450,6 +476,20 @@ def test_a_run_without_the_tag_is_told_what_it_has(two_by_three, make):
         InputError, match=r"no run under .* has x/y; --tag takes one of: .*train/loss, train/return_last"
     ):
         curves.find([two_by_three], "x/y")
+
+
+@pytest.mark.parametrize("damaged", ["command", "record"])
+def test_a_damaged_run_is_left_out_unless_it_was_named(two_by_three, damaged):
+    path = two_by_three / "dqn-lab-catch-v0-s1"
+    if damaged == "command":
+        commanded(path, 7)
+    else:
+        (path / "metrics.jsonl").unlink()
+        (path / "metrics.jsonl").mkdir()
+    with pytest.warns(Notice, match="left out: .*catch-v0-s1"):
+        assert len(curves.find([two_by_three], TAG)) == 5
+    with pytest.raises(InputError, match=r"catch-v0-s1/\w+.jsonl? .*damaged"):
+        curves.find([path], TAG)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
