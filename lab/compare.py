@@ -7,7 +7,7 @@
 Everything is worked out from the runs' records (lab.curves), by the statistics of Agarwal et al. (2021) in lab.stats.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -209,9 +209,10 @@ class Comparison:
 
     def metrics(self) -> dict[str, float]:
         """The table's means and IQMs by name, for result.json."""
-        named = {}
-        for row in self.table().to_dict("records"):
-            name = "/".join(["compare", slug(row["group"]), *([slug(row["task"])] if len(self.tasks) > 1 else [])])
+        named, rows = {}, self.table().to_dict("records")
+        groups, tasks = _slugs(row["group"] for row in rows), _slugs(row["task"] for row in rows)
+        for row in rows:
+            name = "/".join(["compare", groups[row["group"]], *([tasks[row["task"]]] if len(self.tasks) > 1 else [])])
             named[name] = float(row["mean"] if np.isnan(row["iqm_percent"]) else row["iqm_percent"])
         return named
 
@@ -310,6 +311,18 @@ def _band(curves: list[Curve], over: Literal["steps", "minutes"] = "steps") -> p
 def _mean(finals: np.ndarray) -> stats.Estimate:
     """The mean of runs (runs,) with its interval over them."""
     return stats.Estimate(float(finals.mean()), *stats.bootstrap(finals, np.mean))
+
+
+def _slugs(names: Iterable[str]) -> dict[str, str]:
+    """Names as parts of a tag, each another: where two would read alike (a b, a-b), the second ends in -2."""
+    slugs: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        count, shown = 1, slug(name)
+        while shown in slugs.values():
+            count += 1
+            shown = f"{slug(name)}-{count}"
+        slugs[name] = shown
+    return slugs
 
 
 def _interval(name: str, estimate: stats.Estimate, value: str = "") -> dict[str, float]:

@@ -2,11 +2,15 @@
 
 import json
 import shutil
+import socket
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lab import checkpoint, record
 from lab.cli import main
+from lab.plots import canvas
 from lab.run import Run
 
 
@@ -101,6 +105,47 @@ def test_board_rebuilds_without_losing_what_it_cannot_show(runs, capsys):
     with Run.open(runs, "open", {}):
         assert main(["board", "--rebuild", "--runs", str(runs)]) == 0
     assert "open is being written by another process" in capsys.readouterr().err
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def test_board_leaves_damaged_pictures_and_arrays_out_by_name(tmp_path, capsys):
+    for name in ("first", "second"):
+        with Run.open(tmp_path, name, {}) as run:
+            run.figure("picture", canvas(1, 1)[0])
+            run.video("film", np.zeros((3, 16, 16, 3), np.uint8))
+            run.pr_curve("curve", np.array([True, False]), np.array([0.9, 0.1]))
+            run.embedding("points", np.eye(3), list("abc"))
+            run.scalar("loss", 1, 1)
+    names = ["figures/picture.png", "videos/film.gif", "arrays/curve.safetensors", "arrays/points.safetensors"]
+    damaged = [tmp_path / "first" / name for name in names]
+    for path in damaged:
+        cut(path)
+    with Run.open(tmp_path, "third", {}):
+        assert main(["board", "--rebuild", "--runs", str(tmp_path), "--json"]) == 0
+    shown = capsys.readouterr()
+    found = strictly(shown.out)
+    assert found["rebuilt"] == 2 and found["left_out"] == [str(path) for path in [*damaged, tmp_path / "third"]]
+    assert all(f"left out of TensorBoard: {path} is damaged" in shown.err for path in damaged)
+    assert EventAccumulator(str(tmp_path / "first")).Reload().Tags()["scalars"] == ["loss"]
+    assert (tmp_path / "second" / "projector" / "points" / "vectors.tsv").exists()
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_cannot_be_is_refused(tmp_path, capsys, port):
+    with Run.open(tmp_path, "run", {}):
+        pass
+    assert f"--port must lie in [1, 65535], not {port}" in refusal(capsys, "board", "--runs", tmp_path, "--port", port)
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path, capsys):
+    with Run.open(tmp_path, "run", {}):
+        pass
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port} cannot be had" in refusal(capsys, "board", "--runs", tmp_path, "--port", port)
 
 
 def test_resuming_a_finished_run_changes_nothing(runs, capsys):

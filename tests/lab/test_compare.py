@@ -297,6 +297,11 @@ def test_of_equal_groups_none_is_best_but_by_chance(ends, seeds):
     assert sum(text.startswith("Best") for text in said) <= 0.07 * len(said) * (seeds > 3)
 
 
+def test_groups_that_read_alike_keep_both_their_means(ends):
+    found = Comparison(TAG, ends(**{"a b": {"E": [1]}, "a-b": {"E": [2]}, "c": {"E": [3]}}))
+    assert found.metrics() == {"compare/a-b": 1, "compare/a-b-2": 2, "compare/c": 3}
+
+
 # --- when it gets there ---------------------------------------------------------------------------------------------
 
 
