@@ -1,5 +1,6 @@
 """TensorBoard as a view of a run's record: each entry becomes an event, at any time again by `rebuild`."""
 
+import math
 import shutil
 import tempfile
 import warnings
@@ -111,13 +112,14 @@ def _image(tag: str, path: Path) -> Summary:
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """A nested config as HParams: dotted names, and only the types TensorBoard takes."""
+    """A nested config as HParams: dotted names, and only the types TensorBoard takes; what is not finite as text."""
     result: dict[str, bool | int | float | str] = {}
     for key, value in config.items():
         if isinstance(value, dict):
             result |= flat(value, f"{prefix}{key}.")
         else:
-            result[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
+            taken = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+            result[prefix + key] = value if taken else str(value)
     return result
 
 
