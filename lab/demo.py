@@ -77,7 +77,7 @@ def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
         started = time.monotonic()
         _part([command.format(root=root, trained=trained) for command in commands], root, lab)
         if title.startswith("Pong:"):
-            result = json.loads((root / "pong" / "result.json").read_text())
+            result = json.loads((root / "pong" / "result.json").read_text(encoding="utf-8"))
             rate = result["metrics"]["time/steps_per_second"]
             note = TOO_SHORT.format(steps=result["steps"], percent=result["steps"] / 500_000, rate=rate)
             notes["pong"] = notes["watch-pong"] = note

@@ -13,7 +13,7 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """The JSON object in `path`. Raises InputError, naming the file, if it is missing, damaged, or without one of
     `keys`."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}); the run is damaged, delete or redo it"
@@ -36,5 +36,5 @@ def strict(value: Any) -> Any:
 
 def write_json(path: Path, value: Any) -> None:
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+    temporary.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)

@@ -37,7 +37,7 @@ def write(entry: Entry, arrays: Path, into: Path) -> None:
 def configure(entries: Iterable[Entry], into: Path) -> None:
     """Name exactly the embeddings of these entries in the projector's CONFIG."""
     config = ProjectorConfig(embeddings=[_info(entry) for entry in entries])
-    (into / CONFIG).write_text(text_format.MessageToString(config))
+    (into / CONFIG).write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
 def _folder(entry: Entry) -> str:

@@ -62,7 +62,7 @@ def _as_number(value: Any) -> Any:
 
 def hold(folder: Path) -> IO[str]:
     """Lock the run in `folder` for this process until the file returned is closed. Raises InputError if it is taken."""
-    lock = (folder / ".lock").open("w")
+    lock = (folder / ".lock").open("w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

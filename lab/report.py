@@ -63,7 +63,9 @@ def write(folder: Path, title: str = "Results", notes: Mapping[str, str] | None 
     template = Environment(loader=PackageLoader("lab", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = template.get_template("report.html").render(title=title, runs=runs)
     target = folder / "report.html"
-    target.with_suffix(".tmp").write_text(page)
+    target.with_suffix(".tmp").write_text(
+        page, encoding="utf-8", errors="replace"
+    )  # a folder may have no text for a name
     os.replace(target.with_suffix(".tmp"), target)
     return target
 
