@@ -180,7 +180,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         # the system names the file that it could not open, not the one that it could not write to
-        place = error.filename or getattr(command, "runs", ".")
+        place = error.filename or getattr(command, "runs", getattr(command, "folder", "."))
         print(f"lab: {place}: {error.strerror or error}; name another place or mend this one", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

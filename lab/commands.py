@@ -1,5 +1,6 @@
 """The commands about the notebook itself: what runs there are, how they compare, the page of them, and TensorBoard."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ class Compare(Command):
         from lab.curves import check_protocols, find, group
         from lab.run import Run, slug
 
+        if wrong := [level for level in self.reach if not math.isfinite(level)]:
+            raise InputError(f"--reach must be a finite number, not {wrong[0]}")
         if self.mean_of < 1:
             raise InputError(f"--mean-of must be at least 1, not {self.mean_of}")
         curves = find(self.paths or [self.runs], self.tag, self.mean_of)
@@ -125,11 +128,12 @@ class Report(Shared):
         from lab import report
         from lab.lectures import page as notebook
 
-        written = report.write(self.folder, self.title)
+        runs = report.read(self.folder)
+        written = report.write(self.folder, runs, self.title)
         claims = notebook.write(self.folder, self.lectures)
         if claims and not self.json:
             console.results.print(f"Lecture claims: {claims}", markup=False)
-        self.done({"runs": len(report.find(self.folder)), "lectures": str(claims or "")}, written)
+        self.done({"runs": len(runs), "lectures": str(claims or "")}, written)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""JSON files of runs: written whole or not at all, read with errors in one line."""
+"""JSON and other text files of runs: written whole or not at all, read with errors in one line."""
 
 import json
 import math
@@ -35,6 +35,18 @@ def strict(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `path` whole, in UTF-8, or leave it as it was: nothing half written stays, on a full disk say.
+
+    A file's name may hold bytes that are no text; these become question marks.
+    """
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -107,6 +107,17 @@ def test_a_full_disk_is_named_in_one_line_without_a_traceback(tmp_path, blocks):
     assert done.stderr.splitlines()[-1] == "lab: runs: File too large; name another place or mend this one"
 
 
+def test_a_page_that_finds_no_room_names_its_folder_and_leaves_nothing(tmp_path):
+    with Run.open(tmp_path / "mine", "run", {}) as run:
+        run.finish({})
+    (tmp_path / "mine" / "report.html").write_text("before")
+    limited = f"ulimit -f 1; exec {shlex.quote(sys.executable)} -m lab.cli report mine"
+    done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "lab: mine: File too large; name another place or mend this one\n")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["report.html", "run"]
+    assert (tmp_path / "mine" / "report.html").read_text() == "before"
+
+
 def test_other_threads_say_what_ended_them(monkeypatch):
     said = []
     monkeypatch.setattr(threading, "excepthook", said.append)
