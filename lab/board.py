@@ -1,5 +1,6 @@
 """TensorBoard as a view of a run's record: each entry becomes an event, at any time again by `rebuild`."""
 
+import math
 import shutil
 import tempfile
 import warnings
@@ -8,13 +9,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from safetensors.numpy import load_file
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import FileWriter, summary
 
-from lab import projector, record
-from lab.errors import Notice
+from lab import intact, projector, record
+from lab.errors import InputError, Notice
 from lab.record import Entry, hold
 
 RECORD = "metrics.jsonl"
@@ -55,20 +55,24 @@ class Board:
         self._writer.close()
 
 
-def rebuild(folder: Path) -> int:
-    """Write the event files of the run in `folder` anew from its record; returns how many entries they show.
+def rebuild(folder: Path) -> list[Path]:
+    """Write the event files of the run in `folder` anew from its record; returns the files that could not be shown.
 
-    Pictures that are no longer there are left out, with a warning. Raises InputError while the run is being written.
+    Pictures and arrays that are missing or damaged are left out, with a warning. Raises InputError while the run is
+    being written.
     """
+    left_out = []
     with hold(folder), tempfile.TemporaryDirectory(dir=folder) as fresh:
         board = Board(folder, into=Path(fresh))
-        shown = 0
         for entry in record.read(folder / RECORD):
-            if "file" in entry and not (folder / entry["file"]).exists():
-                warnings.warn(f"{folder / entry['file']} is missing and left out of TensorBoard", Notice, stacklevel=2)
-                continue
-            board.write(entry)
-            shown += 1
+            try:
+                board.write(entry)
+            except (KeyError, TypeError, ValueError) as error:  # ValueError: InputError, or arrays that do not fit
+                if "file" not in entry:
+                    raise
+                left_out.append(folder / entry["file"])
+                said = error if isinstance(error, InputError) else f"{left_out[-1]} is damaged ({error})"
+                warnings.warn(f"left out of TensorBoard: {said}", Notice, stacklevel=2)
         board.close()
         for old in folder.glob("events.out.tfevents.*"):
             old.unlink()
@@ -76,7 +80,7 @@ def rebuild(folder: Path) -> int:
         shutil.rmtree(folder / projector.FOLDER, ignore_errors=True)
         for file in Path(fresh).iterdir():
             file.rename(folder / file.name)
-    return shown
+    return left_out
 
 
 def _summaries(entry: Entry, folder: Path) -> list[Summary]:
@@ -89,7 +93,7 @@ def _summaries(entry: Entry, folder: Path) -> list[Summary]:
         case "image":
             return [_image(entry["tag"], folder / entry["file"])]
         case "pr_curve":
-            arrays = load_file(folder / entry["file"])
+            arrays = intact.arrays(folder / entry["file"])
             return [summary.pr_curve(entry["tag"], arrays["labels"], arrays["scores"])]
         case "start":  # HParams: the settings and the metrics' names at the start, the metrics at the end
             experiment, session, _ = summary.hparams(flat(entry["config"]), dict.fromkeys(entry["metrics"], 0.0))
@@ -102,20 +106,20 @@ def _summaries(entry: Entry, folder: Path) -> list[Summary]:
 
 def _image(tag: str, path: Path) -> Summary:
     """A PNG, or a GIF that TensorBoard plays: its own video summary needs moviepy, which breaks with each release."""
-    with Image.open(path) as picture:
-        width, height = picture.size
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+    content, width, height = intact.picture(path)
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
     return Summary(value=[Summary.Value(tag=tag, image=image)])
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, bool | int | float | str]:
-    """A nested config as HParams: dotted names, and only the types TensorBoard takes."""
+    """A nested config as HParams: dotted names, and only the types TensorBoard takes; what is not finite as text."""
     result: dict[str, bool | int | float | str] = {}
     for key, value in config.items():
         if isinstance(value, dict):
             result |= flat(value, f"{prefix}{key}.")
         else:
-            result[prefix + key] = value if isinstance(value, bool | int | float | str) else str(value)
+            taken = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+            result[prefix + key] = value if taken else str(value)
     return result
 
 

@@ -114,13 +114,13 @@ def save(folder: Path, step: int, state: Any, keep: int = 2) -> Path:
         each.write(folder / PIECES)
     with writing(temporary / ARRAYS):
         save_file(arrays, temporary / ARRAYS)
-    (temporary / STATE).write_text(json.dumps(tree, default=_files))
+    (temporary / STATE).write_text(json.dumps(tree, default=_files), encoding="utf-8")
     manifest = {
         "step": step,
         "sha256": {name: _sha256(temporary / name) for name in (ARRAYS, STATE)},
         PIECES: {file: sha256 for each in pieces for _, file, sha256 in each.files.values()},
     }
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for name in (ARRAYS, STATE, MANIFEST):
         _flush(temporary / name)
     _flush(temporary)
@@ -141,7 +141,7 @@ def _drop_pieces(folder: Path) -> None:
     used: set[str] = set()
     for path in steps(folder):
         with contextlib.suppress(OSError, ValueError):  # a damaged checkpoint keeps nothing: `load` will refuse it
-            used |= json.loads((path / MANIFEST).read_text()).get(PIECES, {}).keys()
+            used |= json.loads((path / MANIFEST).read_text(encoding="utf-8")).get(PIECES, {}).keys()
     for file in (folder / PIECES).glob("*"):
         if file.name not in used:
             file.unlink()

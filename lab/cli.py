@@ -135,6 +135,18 @@ def overview(commands: dict[str, Any], path: Sequence[str]) -> str:
     return "\n".join([*lines, "", f"{' '.join(path)} COMMAND --help shows a command's options."])
 
 
+def _check_text(words: Sequence[str]) -> None:
+    """Raises InputError for a word with bytes that are no text, as of a file named in another encoding: no file that a
+    run writes could hold it."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"{word!a} is no text in this locale's encoding; rename it, or set a UTF-8 locale"
+            ) from None
+
+
 @contextlib.contextmanager
 def _said_once() -> Iterator[None]:
     """What ends TensorBoard's writing thread is not printed there: its next call raises it in the main thread too."""
@@ -156,7 +168,9 @@ def main(words: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings(), _said_once():
             warnings.filterwarnings("always", category=Notice)
             warnings.showwarning = lambda message, *_, **__: print(f"lab: warning: {message}", file=sys.stderr)
-            command = parse(sys.argv[1:] if words is None else words)
+            words = sys.argv[1:] if words is None else words
+            _check_text(words)
+            command = parse(words)
             command()
     except InputError as error:
         print(f"lab: {error}", file=sys.stderr)
@@ -166,7 +180,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         # the system names the file that it could not open, not the one that it could not write to
-        place = error.filename or getattr(command, "runs", ".")
+        place = error.filename or getattr(command, "runs", getattr(command, "folder", "."))
         print(f"lab: {place}: {error.strerror or error}; name another place or mend this one", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

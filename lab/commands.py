@@ -1,5 +1,6 @@
 """The commands about the notebook itself: what runs there are, how they compare, the page of them, and TensorBoard."""
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,8 @@ class Compare(Command):
         from lab.curves import check_protocols, find, group
         from lab.run import Run, slug
 
+        if wrong := [level for level in self.reach if not math.isfinite(level)]:
+            raise InputError(f"--reach must be a finite number, not {wrong[0]}")
         if self.mean_of < 1:
             raise InputError(f"--mean-of must be at least 1, not {self.mean_of}")
         curves = find(self.paths or [self.runs], self.tag, self.mean_of)
@@ -125,11 +128,12 @@ class Report(Shared):
         from lab import report
         from lab.lectures import page as notebook
 
-        written = report.write(self.folder, self.title)
+        runs = report.read(self.folder)
+        written = report.write(self.folder, runs, self.title)
         claims = notebook.write(self.folder, self.lectures)
         if claims and not self.json:
             console.results.print(f"Lecture claims: {claims}", markup=False)
-        self.done({"runs": len(report.find(self.folder)), "lectures": str(claims or "")}, written)
+        self.done({"runs": len(runs), "lectures": str(claims or "")}, written)
 
 
 @dataclass
@@ -152,18 +156,36 @@ class Board(Shared):
             from lab import board
             from lab.console import bar
 
+            rebuilt, left_out = 0, []
             with bar("rebuild", len(records), "runs") as advance:
                 for path in records:
                     try:
-                        board.rebuild(path.parent)
+                        left_out += board.rebuild(path.parent)
+                        rebuilt += 1
                     except InputError as error:
                         warnings.warn(f"left out: {error}", Notice, stacklevel=2)
+                        left_out.append(path.parent)
                     advance()
-            self.done({"rebuilt": len(records)}, self.runs)
+            self.done({"rebuilt": rebuilt, "left_out": [str(path) for path in left_out]}, self.runs)
             return
+        _check_port(self.port)
         import subprocess
         import sys
 
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(self.runs), "--port", str(self.port)]
         self.done({"command": " ".join(command)}, f"http://localhost:{self.port}")
         raise SystemExit(subprocess.run(command).returncode)
+
+
+def _check_port(port: int) -> None:
+    """Raises InputError for a port that nothing can listen on, or that something else listens on already."""
+    import socket
+
+    if not 1 <= port <= 65535:
+        raise InputError(f"--port must lie in [1, 65535], not {port}")
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as TensorBoard does, just after another one ended
+        try:
+            trial.bind(("localhost", port))
+        except OSError as error:
+            raise InputError(f"port {port} cannot be had ({error.strerror}); give another --port") from None

@@ -7,7 +7,7 @@
 Everything is worked out from the runs' records (lab.curves), by the statistics of Agarwal et al. (2021) in lab.stats.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -21,11 +21,15 @@ from lab.curves import Curve, differing
 from lab.run import slug
 
 GRID = 200  # points of a mean curve
-FEW = 5  # with fewer runs a bootstrap interval is too narrow (Agarwal et al., 2021, figure A.17)
+LEVEL = 0.05  # of the test that a winner has to pass
 AXES = {
     "train/return_last_100": "return, mean of the last 100 episodes", "train/episode_return": "return of an episode",
     "eval/return_mean": "return, mean of the evaluation", "train/loss": "loss",
 }  # fmt: skip
+SCORES = (  # tags that a game's random and human score may be set beside
+    "train/episode_return", "train/return_last_100",
+    "eval/return", "eval/return_mean", "eval/return_median", "eval/return_iqm",
+)  # fmt: skip
 COLUMNS = [
     "group", "task", "runs", "unfinished", "steps_least", "steps_most", "seconds", "mean", "mean_low", "mean_high",
     "human_percent", "iqm_percent", "iqm_low", "iqm_high", "better", "better_low", "better_high", "settings",
@@ -49,7 +53,7 @@ class Comparison:
     mean_of: int = 1
     """Of how many points of the record each value is the mean."""
     reference: Reference = lambda env: None
-    """The scores that returns are given in percent of."""
+    """The scores that those of games are given in percent of."""
 
     @cached_property
     def curves(self) -> list[Curve]:
@@ -79,8 +83,8 @@ class Comparison:
     # --- what is worked out -----------------------------------------------------------------------------------------
 
     def human(self, task: str) -> tuple[float, float] | None:
-        """Random and human score of a game, if the tag is a return."""
-        return self.reference(task) if "return" in self.tag else None
+        """Random and human score of a game, if the tag is a score, of which more is better."""
+        return self.reference(task) if self.tag in SCORES and not self.less_is_better else None
 
     @cached_property
     def scale(self) -> str:
@@ -96,16 +100,27 @@ class Comparison:
         return 100 * (values - worst) / (best - worst) if best != worst else np.full(len(values), 50.0)
 
     def better(self, name: str, than: str, tasks: Sequence[str]) -> stats.Estimate | None:
-        """How probably a run of group `name` ends better than one of `than`; None if one of them lacks a task."""
-        sign = -1 if self.less_is_better else 1
-        ours, theirs = ([sign * self.finals(each, task) for task in tasks] for each in (name, than))
-        return stats.probability_of_improvement(ours, theirs) if all(map(len, [*ours, *theirs])) else None
+        """How probably a run of group `name` ends better than one of `than`; None if one of them lacks a task.
+
+        The bootstrap's interval, which is too narrow for few runs (Agarwal et al., 2021, figure A.17), is nan where one
+        of them has fewer than 5 on a task; (-inf, inf) where it has one.
+        """
+        ours, theirs = self._ends(name, tasks), self._ends(than, tasks)
+        fewest = min(map(len, [*ours, *theirs]))
+        if not fewest:
+            return None
+        found = stats.probability_of_improvement(ours, theirs)
+        return found._replace(low=np.nan, high=np.nan) if 1 < fewest < stats.FEW else found
+
+    def _ends(self, name: str, tasks: Sequence[str]) -> list[np.ndarray]:
+        """The last values of a group, (runs,) for each task, so turned that more is better."""
+        return [(-1 if self.less_is_better else 1) * self.finals(name, task) for task in tasks]
 
     def aggregate(self, name: str) -> stats.Estimate:
         """IQM over all runs and shared tasks, in percent of `scale`; not pooled, the mean on the first of them."""
         if self.pooled:
             return stats.aggregate([self.percent(name, task) for task in self.shared])
-        return stats.aggregate([self.finals(name, self.shared[0])], "mean")
+        return _mean(self.finals(name, self.shared[0]))
 
     # --- what is shown ----------------------------------------------------------------------------------------------
 
@@ -131,7 +146,7 @@ class Comparison:
         }  # fmt: skip
         if [shown] == tasks:
             finals = self.finals(name, shown)
-            row |= _interval("mean", stats.aggregate([finals], "mean"))
+            row |= _interval("mean", _mean(finals))
             if scores := self.human(shown):
                 row["human_percent"] = stats.human_normalised(float(finals.mean()), *scores)
         else:
@@ -166,7 +181,12 @@ class Comparison:
         return curve.reaches(level, falling=self.less_is_better)
 
     def found(self) -> str:
-        """The title: which group ends best, and whether that is more than chance."""
+        """The title: which group ends best, if that is more than chance.
+
+        It is where the leading group's probability to end better than the next one, with its interval, lies above one
+        half, and a permutation test of the two groups' runs has p < .05: the interval alone would find a winner of two
+        equals (normal values) in 30 % of cases with two seeds each, and still in 8 % with five.
+        """
         if not self.shared:
             return "No task that all groups have"
         if len(self.shared) > 1 and not self.pooled:
@@ -179,15 +199,20 @@ class Comparison:
             return f"{best}{where}: {_spread(*scores[best], unit)}"
         one, two = (f"{name} ({_number(scores[name].value)}{unit})" for name in (best, others[0]))
         better = self.better(best, others[0], self.shared)
-        if not (better and np.isfinite(better.low)):
+        if not better or np.isinf(better.low):
             return f"One seed tells no winner{where}: {one}, {two}"
-        return f"Best{where}: {one}, then {two}" if better.low > 0.5 else f"No clear winner{where}: {one}, {two}"
+        if np.nanmin([better.value, better.low]) <= 0.5:
+            return f"No clear winner{where}: {one}, {two}"
+        if stats.chance(self._ends(best, self.shared), self._ends(others[0], self.shared)) >= LEVEL:
+            return f"Too few runs to tell a winner{where}: {one}, {two}"
+        return f"Best{where}: {one}, then {two}"
 
     def metrics(self) -> dict[str, float]:
         """The table's means and IQMs by name, for result.json."""
-        named = {}
-        for row in self.table().to_dict("records"):
-            name = "/".join(["compare", slug(row["group"]), *([slug(row["task"])] if len(self.tasks) > 1 else [])])
+        named, rows = {}, self.table().to_dict("records")
+        groups, tasks = _slugs(row["group"] for row in rows), _slugs(row["task"] for row in rows)
+        for row in rows:
+            name = "/".join(["compare", groups[row["group"]], *([tasks[row["task"]]] if len(self.tasks) > 1 else [])])
             named[name] = float(row["mean"] if np.isnan(row["iqm_percent"]) else row["iqm_percent"])
         return named
 
@@ -213,11 +238,19 @@ class Comparison:
             text = "one seed each, so no band"
         else:
             seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-            text = f"mean of {seeds} seeds with 95 % bootstrap interval over them"
-            text += ", too narrow with so few" if counts[0] < FEW else ""
+            few, many = counts[0] < stats.FEW_FOR_MEAN, counts[-1] >= stats.FEW_FOR_MEAN
+            kind = (
+                "Student's of fewer than 20, else the bootstrap's"
+                if few and many
+                else "Student's"
+                if few
+                else "the bootstrap's"
+            )
+            text = f"mean of {seeds} seeds with 95 % interval over them, {kind}"
             text += "; none for one seed" if counts[0] == 1 else ""
         if self.pooled:
             text += f"\n%: interquartile mean over tasks and seeds, in percent of {self.scale}"
+            text += "; its bootstrap interval is too narrow with so few seeds" if 1 < counts[0] < stats.FEW else ""
         return text
 
     def doubts(self) -> list[str]:
@@ -236,13 +269,15 @@ class Comparison:
 
     def _cells(self, row: dict[Any, Any]) -> dict[str, str]:
         iqm = _spread(row["iqm_percent"], row["iqm_low"], row["iqm_high"], " %")
+        better = _spread(row["better"], row["better_low"], row["better_high"])
+        better += " (–)" if better and np.isnan(row["better_low"]) else ""  # too few runs for an interval
         return {
             "group": row["group"], "task": row["task"].removeprefix("ALE/"),
             "runs": f"{row['runs']}" + (f" ({row['unfinished']} open)" if row["unfinished"] else ""),
             "steps": _span(row["steps_least"], row["steps_most"]), "seconds": f"{row['seconds']:,.0f}",
             "mean (95 %)": f"IQM {iqm}" if iqm else _spread(row["mean"], row["mean_low"], row["mean_high"]),
             "% of human": _spread(row["human_percent"]),
-            f"P(better than {next(iter(self.groups))})": _spread(row["better"], row["better_low"], row["better_high"]),
+            f"P(better than {next(iter(self.groups))})": better,
         }  # fmt: skip
 
     def printed_reached(self) -> tuple[list[str], list[list[str]]]:
@@ -270,7 +305,24 @@ def _band(curves: list[Curve], over: Literal["steps", "minutes"] = "steps") -> p
     grid = np.linspace(start, stop, GRID) if stop > start else np.empty(0)
     runs = np.array([np.interp(grid, x, curve.values) for x, curve in zip(along, curves, strict=True)])  # (runs, GRID)
     finals = np.array([curve.final for curve in curves])
-    return plots.Band(grid, runs.mean(axis=0), *stats.band(runs), finals, stats.aggregate([finals], "mean"))
+    return plots.Band(grid, runs.mean(axis=0), *stats.band(runs), finals, _mean(finals))
+
+
+def _mean(finals: np.ndarray) -> stats.Estimate:
+    """The mean of runs (runs,) with its interval over them."""
+    return stats.Estimate(float(finals.mean()), *stats.bootstrap(finals, np.mean))
+
+
+def _slugs(names: Iterable[str]) -> dict[str, str]:
+    """Names as parts of a tag, each another: where two would read alike (a b, a-b), the second ends in -2."""
+    slugs: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        count, shown = 1, slug(name)
+        while shown in slugs.values():
+            count += 1
+            shown = f"{slug(name)}-{count}"
+        slugs[name] = shown
+    return slugs
 
 
 def _interval(name: str, estimate: stats.Estimate, value: str = "") -> dict[str, float]:

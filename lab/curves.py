@@ -43,13 +43,17 @@ class Curve:
 
     @cached_property
     def algorithm(self) -> str:
-        """As the config says, or the run's name (dqn-pong-v5), or its command (lab train dqn); else empty."""
+        """As the config says, or the run's command (lab train dqn), or its name (dqn-pong-v5); else empty.
+
+        The name comes last: it is anybody's choice, and seed0-pong-v5 and seed1-pong-v5 are no two algorithms.
+        """
         if named := self.config.get("algorithm"):
             return str(named)
+        if trained := re.search(r"\btrain ([\w-]+)", self.command):
+            return trained[1]
         name, task = self.path.resolve().name.lower(), slug(self.task.removeprefix("ALE/").lower())
         before, found, _ = name.partition(f"-{task}")
-        trained = re.search(r"\btrain ([\w-]+)", self.command)
-        return before if found else trained[1] if trained else ""
+        return before if found else ""
 
     @property
     def final(self) -> float:
@@ -135,7 +139,9 @@ def _expand(paths: Sequence[Path]) -> Iterable[tuple[Path, bool]]:
 
 def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
     """A scalar's curve; failing that, the final figure of this name at the run's last step; None without either."""
-    config, metadata = read_json(path / CONFIG), read_json(path / METADATA, "command")
+    config, command = read_json(path / CONFIG), read_json(path / METADATA, "command")["command"]
+    if not isinstance(command, str):
+        raise InputError(f"{path / METADATA} has a command that is no text; the run is damaged, delete or redo it")
     timed = list(zip(entries, record.clock(entries), strict=True))
     scalars = [(entry, clock) for entry, clock in timed if entry["kind"] == "scalar"]
     points = [(entry["step"], entry["value"], clock) for entry, clock in scalars if entry["tag"] == tag]
@@ -155,7 +161,7 @@ def _curve(path: Path, entries: list[Entry], tag: str) -> Curve | None:
     clock = np.zeros(len(steps))
     np.maximum.at(clock, at, finite[:, 2])
     finished = (path / RESULT).exists()
-    return Curve(path, config, metadata["command"], steps, values, clock, float(timed[-1][1]), finished)
+    return Curve(path, config, command, steps, values, clock, float(timed[-1][1]), finished)
 
 
 def _tags(entries: list[Entry]) -> set[str]:

@@ -59,10 +59,13 @@ OVERVIEW = (
 def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
     """Run every part under RUNS/NAME, where an earlier tour is replaced; returns the page about them.
 
-    lab: the command line, from words to exit code. Raises InputError if something else is there already.
+    lab: the command line, from words to exit code. Raises InputError for a bad name, or if something else is there
+    already.
     """
     root = runs / name
-    if slug(name) != name or (root.exists() and not (root / MARK).exists()):
+    if slug(name) != name:
+        raise InputError(f"--name {name!r} makes no folder name; use letters, digits, . _ - + (no dot first)")
+    if root.exists() and not (root / MARK).exists():
         raise InputError(f"{root} is not the folder of an earlier tour; give another --name")
     if root.exists():
         shutil.rmtree(root)
@@ -77,13 +80,13 @@ def tour(runs: Path, name: str, lab: Callable[[list[str]], int]) -> Path:
         started = time.monotonic()
         _part([command.format(root=root, trained=trained) for command in commands], root, lab)
         if title.startswith("Pong:"):
-            result = json.loads((root / "pong" / "result.json").read_text())
+            result = json.loads((root / "pong" / "result.json").read_text(encoding="utf-8"))
             rate = result["metrics"]["time/steps_per_second"]
             note = TOO_SHORT.format(steps=result["steps"], percent=result["steps"] / 500_000, rate=rate)
             notes["pong"] = notes["watch-pong"] = note
             messages.print(f"[bold]{note}")
         messages.print(f"({time.monotonic() - started:.0f} s)\n")
-    page = report.write(root, "The lab in one tour", notes)
+    page = report.write(root, report.read(root, notes), "The lab in one tour")
     overview([root / name for name in OVERVIEW]).save(root / "overview.png")
     messages.print(f"The tour took {time.monotonic() - began:.0f} s. Curves, figures and films:")
     tensorboard = Path(sys.executable).with_name("tensorboard")

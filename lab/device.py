@@ -96,7 +96,7 @@ def memory_available(where: torch.device | None = None) -> int:
     if where and where.type == "cuda":
         return torch.cuda.mem_get_info(where)[0]
     info = Path("/proc/meminfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(whole, *free, *_allowances())
@@ -104,7 +104,7 @@ def memory_available(where: torch.device | None = None) -> int:
 
 def _allowances(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
     """Bytes left of each limit that Linux keeps this process to, by control groups of version 2 or 1."""
-    for line in groups.read_text().splitlines() if groups.exists() else []:
+    for line in groups.read_text(encoding="utf-8").splitlines() if groups.exists() else []:
         _, controllers, path = line.split(":", 2)
         if not controllers:
             root, most, used, cached = mount, "memory.max", "memory.current", "inactive_file"
@@ -115,11 +115,15 @@ def _allowances(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/s
             continue
         inner = root / path.lstrip("/")
         for group in (inner, *inner.parents):  # a group is kept to the limits of those around it too
-            limit = (group / most).read_text().strip() if group.is_relative_to(root) and (group / most).exists() else ""
+            limit = (
+                (group / most).read_text(encoding="utf-8").strip()
+                if group.is_relative_to(root) and (group / most).exists()
+                else ""
+            )
             if limit.isdigit():  # "max" is none
-                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                stat = dict(line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines())
                 # files that were read count as used, and give way
-                yield max(0, int(limit) - int((group / used).read_text()) + int(stat[cached]))
+                yield max(0, int(limit) - int((group / used).read_text(encoding="utf-8")) + int(stat[cached]))
 
 
 def hardware() -> dict[str, Any]:
@@ -142,5 +146,5 @@ def _cpu_name() -> str:
 def _cpu_info(field: str) -> str:
     """The first value of a field of /proc/cpuinfo; empty where there is none."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")

@@ -1,4 +1,4 @@
-"""JSON files of runs: written whole or not at all, read with errors in one line."""
+"""JSON and other text files of runs: written whole or not at all, read with errors in one line."""
 
 import json
 import math
@@ -13,7 +13,7 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """The JSON object in `path`. Raises InputError, naming the file, if it is missing, damaged, or without one of
     `keys`."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}); the run is damaged, delete or redo it"
@@ -35,6 +35,18 @@ def strict(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `path` whole, in UTF-8, or leave it as it was: nothing half written stays, on a full disk say.
+
+    A file's name may hold bytes that are no text; these become question marks.
+    """
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from google.protobuf import text_format
 from PIL import Image
-from safetensors.numpy import load_file
 from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, ProjectorConfig
 
+from lab import intact
 from lab.record import Entry
 
 CONFIG, FOLDER = "projector_config.pbtxt", "projector"
@@ -21,8 +21,11 @@ MOST_PIXELS = 8192  # a side of the large picture: what the browser's graphics c
 
 
 def write(entry: Entry, arrays: Path, into: Path) -> None:
-    """Write the files of one embedding, recorded as `entry` with its `arrays`, under `into`/projector."""
-    found = load_file(arrays)
+    """Write the files of one embedding, recorded as `entry` with its `arrays`, under `into`/projector.
+
+    Raises InputError if the arrays are missing or damaged.
+    """
+    found = intact.arrays(arrays)
     folder = into / _folder(entry)
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "vectors.tsv", found["vectors"], fmt="%.6g", delimiter="\t")
@@ -34,7 +37,7 @@ def write(entry: Entry, arrays: Path, into: Path) -> None:
 def configure(entries: Iterable[Entry], into: Path) -> None:
     """Name exactly the embeddings of these entries in the projector's CONFIG."""
     config = ProjectorConfig(embeddings=[_info(entry) for entry in entries])
-    (into / CONFIG).write_text(text_format.MessageToString(config))
+    (into / CONFIG).write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
 def _folder(entry: Entry) -> str:

@@ -7,6 +7,7 @@ checkpoint it goes back to, so no step stands twice in a curve although nothing 
 
 import fcntl
 import json
+import math
 import os
 import warnings
 import zlib
@@ -20,8 +21,11 @@ Entry = dict[str, Any]
 
 
 def encode(entry: Entry) -> str:
-    """One line of the record: the entry, led by the CRC-32 of its own JSON text."""
-    body = json.dumps(entry, separators=(",", ":"))
+    """One line of the record: the entry, led by the CRC-32 of its own JSON text.
+
+    JSON has no number that is not finite: it is written as text, "nan", "inf" or "-inf".
+    """
+    body = json.dumps(_as_text(entry), separators=(",", ":"), allow_nan=False)
     return f'{{"crc":"{zlib.crc32(body.encode()):08x}",{body[1:]}\n'
 
 
@@ -29,15 +33,36 @@ def decode(line: bytes) -> Entry | None:
     """The entry of one line, or None where the checksum or the JSON does not hold."""
     if not line.startswith(b'{"crc":"') or line[16:18] != b'",':
         return None
-    body = b"{" + line[18:].rstrip(b"\n")
+    body = b"{" + line[18:]
     if line[8:16] != f"{zlib.crc32(body):08x}".encode():
         return None
-    return json.loads(body)
+    try:
+        entry = json.loads(body)  # takes the bare NaN of older records too
+    except ValueError:
+        return None
+    if entry.get("kind") == "scalar" and "value" in entry:
+        return entry | {"value": _as_number(entry["value"])}
+    if entry.get("kind") == "end":
+        return entry | {"metrics": {tag: _as_number(value) for tag, value in entry["metrics"].items()}}
+    return entry
+
+
+def _as_text(value: Any) -> Any:
+    """`value` with text in place of each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _as_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_text(item) for item in value]
+    return str(float(value)) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _as_number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value
 
 
 def hold(folder: Path) -> IO[str]:
     """Lock the run in `folder` for this process until the file returned is closed. Raises InputError if it is taken."""
-    lock = (folder / ".lock").open("w")
+    lock = (folder / ".lock").open("w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -81,12 +106,18 @@ class Record:
 def read(path: Path) -> list[Entry]:
     """The valid entries of a record, rewinds applied. Warns about damaged lines, naming file and line.
 
-    The first entry after a rewind has `resumed` true: the time before it is the pause, not the run's.
+    The first entry after a rewind has `resumed` true: the time before it is the pause, not the run's. Raises InputError
+    for a file that cannot be read.
     """
     kept: list[Entry | None] = []
     damaged = []
     resumed = False
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else []  # as Record counts them: \r ends none
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); the run is damaged, mend or delete it") from None
+    if lines and not lines[-1]:  # behind the last line's end
+        del lines[-1]
     for number, line in enumerate(lines, start=1):
         entry = decode(line)
         if entry is None and number < len(lines):  # a torn last line is what a kill leaves: no news
@@ -99,7 +130,8 @@ def read(path: Path) -> list[Entry]:
         kept.append(entry)
     # A line torn by a kill stands before the rewind of the resume that followed: void in any case.
     if lost := [number for number in damaged if not _followed_by_rewind(lines, number)]:
-        warnings.warn(f"{path}: damaged line {', '.join(map(str, lost[:5]))} left out", Notice, stacklevel=2)
+        named = ", ".join(map(str, lost[:5])) + (f" and {len(lost) - 5:,} more" if len(lost) > 5 else "")
+        warnings.warn(f"{path}: damaged line{'s' * (len(lost) > 1)} {named} left out", Notice, stacklevel=2)
     return [entry for entry in kept if entry is not None]
 
 

@@ -5,7 +5,7 @@ reader's light or dark setting, and every picture has an alternative text.
 """
 
 import base64
-import os
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
-from lab import record
+from lab import intact, record
 from lab.board import RECORD
 from lab.errors import InputError, Notice
-from lab.jsonfile import read_json
+from lab.jsonfile import read_json, write_text
 from lab.run import METADATA, RESULT
 
 SAID = ("note", "claim", "anomaly/finding", "anomaly/explained")  # texts of a run that are shown above its pictures
@@ -46,26 +46,45 @@ class Shown:
     tables: list[Table]
 
 
-def write(folder: Path, title: str = "Results", notes: Mapping[str, str] | None = None) -> Path:
-    """Write FOLDER/report.html about the finished runs under `folder`; returns the file.
+def read(folder: Path, notes: Mapping[str, str] | None = None) -> list[Shown]:
+    """The finished runs under `folder` as a page shows them, the earliest first; damaged ones left out, with a warning.
 
-    notes: what a reader must know about a run, by its name. Raises InputError if there is none.
+    notes: what a reader must know about a run, by its name. Raises InputError if there is none to show.
     """
-    found = sorted(find(folder), key=lambda path: str(read_json(path / METADATA)["started"]))
-    if not found:
-        raise InputError(f"no finished run under {folder}; run something first, or name another folder")
     runs = []
-    for path in found:
+    for path in sorted(find(folder), key=lambda path: str(read_json(path / METADATA)["started"])):
         try:
             runs.append(_read(path, folder, (notes or {}).get(str(path.relative_to(folder)), "")))
         except DAMAGED as error:
             _left_out(path, error)
+    if not runs:
+        raise InputError(
+            f"no finished run under {folder} that can be read; run something first, or name another folder"
+        )
+    return runs
+
+
+def write(folder: Path, runs: list[Shown], title: str = "Results") -> Path:
+    """Write FOLDER/report.html about `runs`; returns the file."""
     template = Environment(loader=PackageLoader("lab", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template.filters["number"] = number
     page = template.get_template("report.html").render(title=title, runs=runs)
-    target = folder / "report.html"
-    target.with_suffix(".tmp").write_text(page)
-    os.replace(target.with_suffix(".tmp"), target)
-    return target
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def number(value: Any) -> Any:
+    """A number with four significant digits, a whole one with all of its, in threes from five digits on; "–" for none.
+
+    What is no number stays as it is.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if math.isfinite(value) and value == round(value) and 1e4 <= abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def find(folder: Path) -> list[Path]:
@@ -95,14 +114,20 @@ def _read(path: Path, root: Path, note: str) -> Shown:
         verdict=result.get("verdict", ""),
         notes=[text for text in (note, *(texts.get(tag) for tag in SAID)) if text],
         metrics={tag: None if value is None else float(value) for tag, value in result["metrics"].items()},
-        pictures=[(_data_url(path / file), alt) for file, alt in images.items() if (path / file).exists()],
+        pictures=[(url, alt) for file, alt in images.items() if (url := _data_url(path / file))],
         tables=[table for file in sorted(path.glob("*.csv")) if (table := _table(file))],
     )
 
 
 def _data_url(path: Path) -> str:
+    """The picture itself as an address; empty, with a warning, if it is missing or damaged."""
+    try:
+        content, _, _ = intact.picture(path)
+    except InputError as error:
+        _left_out(path, error)
+        return ""
     kind = "gif" if path.suffix == ".gif" else "png"
-    return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _left_out(path: Path, error: Exception) -> None:
@@ -114,14 +139,14 @@ def _left_out(path: Path, error: Exception) -> None:
 def _table(path: Path) -> Table | None:
     """The file's, cut to what a page holds; None, with a warning, if it is damaged."""
     try:
-        frame = pd.read_csv(path)
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])  # a group may be called None, or nan
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame()
     except ValueError as error:  # ragged rows, or no UTF-8
         _left_out(path, error)
         return None
     shown = (frame if len(frame) <= FULL_TABLE else frame.head(HEAD)).iloc[:, :COLUMNS]
-    rows = [[f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row] for row in shown.to_numpy().tolist()]
+    rows = [[number(cell) for cell in row] for row in shown.astype(object).to_numpy().tolist()]  # integers stay so
     cut = [f"first {count} of {total} {what}" for count, total, what in
            zip(shown.shape, frame.shape, ("rows", "columns"), strict=True) if count < total]  # fmt: skip
     return f"{path.name}{' (' + ', '.join(cut) + ')' if cut else ''}", list(shown.columns), rows

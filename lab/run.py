@@ -12,7 +12,6 @@ checkpoints/, figures/, videos/, arrays/, tables as CSV, and result.json once fi
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import shlex
@@ -28,7 +27,7 @@ import numpy as np
 from lab import checkpoint, record
 from lab.board import RECORD, Board, gif
 from lab.errors import InputError
-from lab.jsonfile import read_json, write_json
+from lab.jsonfile import read_json, write_json, write_text
 from lab.record import Entry, Record, hold
 
 if TYPE_CHECKING:
@@ -185,8 +184,7 @@ class Run:
     def table(self, name: str, frame: "pd.DataFrame") -> Path:
         """Save a table as NAME.csv in the run's folder and show it (its first 50 rows) in TensorBoard."""
         path = self.path / f"{name}.csv"
-        frame.to_csv(path.with_suffix(".tmp"), index=False)
-        os.replace(path.with_suffix(".tmp"), path)
+        write_text(path, frame.to_csv(index=False))
         shown = frame.head(50)
         rows = [list(shown.columns), ["---"] * shown.shape[1], *shown.astype(str).to_numpy().tolist()]
         self.text(f"table/{name}", "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows))

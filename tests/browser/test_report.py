@@ -20,7 +20,7 @@ def page(tmp_path):
             run.video("eval/film", np.zeros((3, 16, 16, 3), np.uint8))
             run.text("note", "Too short to mean **anything**.")
             run.finish({"eval/score": score})
-    return report.write(tmp_path / "runs", "A test")
+    return report.write(tmp_path / "runs", report.read(tmp_path / "runs"), "A test")
 
 
 def test_page_needs_nothing_but_itself(page):
@@ -35,7 +35,7 @@ def test_page_needs_nothing_but_itself(page):
 def test_unfinished_runs_are_left_out(page):
     with Run.open(page.parent, "unfinished", {}):
         pass
-    assert "unfinished" not in report.write(page.parent).read_text()
+    assert "unfinished" not in report.write(page.parent, report.read(page.parent)).read_text()
 
 
 @needs_browser

@@ -1,3 +1,4 @@
+import json
 import shlex
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from lab import cli
+from lab.run import Run
 
 
 @pytest.mark.parametrize(
@@ -39,6 +41,24 @@ def test_wrong_words_get_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch,
 
 def test_the_command_itself_refuses_without_a_traceback(refused):
     assert "did you mean web-traffic" in refused("forecast", "web-trafic")
+
+
+@pytest.mark.parametrize("words", [["forecast", "caf\udce9.csv"], ["report", ".", "--title", "caf\udce9"]])
+def test_a_word_that_is_no_text_is_refused_before_anything_is_made(refused, tmp_path, words):
+    """A Latin-1 byte, as Python hands it over."""
+    assert "caf\\udce9" in refused(*words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_is_utf_8_in_every_locale(lab_command, tmp_path):
+    with Run.open(tmp_path, "run", {"series": "Größe"}) as run:
+        run.text("note", "Größe – “ß”")
+        run.finish({})
+    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    done = lab_command("report", ".", **plain)
+    assert done.returncode == 0, done.stderr
+    assert "Größe – “ß”" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert json.loads(lab_command("list", "--runs", ".", "--json", **plain).stdout)["runs"][0]["finished"]
 
 
 def test_every_command_explains_itself(capsys):
@@ -85,6 +105,17 @@ def test_a_full_disk_is_named_in_one_line_without_a_traceback(tmp_path, blocks):
     done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert done.stderr.splitlines()[-1] == "lab: runs: File too large; name another place or mend this one"
+
+
+def test_a_page_that_finds_no_room_names_its_folder_and_leaves_nothing(tmp_path):
+    with Run.open(tmp_path / "mine", "run", {}) as run:
+        run.finish({})
+    (tmp_path / "mine" / "report.html").write_text("before")
+    limited = f"ulimit -f 1; exec {shlex.quote(sys.executable)} -m lab.cli report mine"
+    done = subprocess.run(["bash", "-c", limited], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "lab: mine: File too large; name another place or mend this one\n")
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["report.html", "run"]
+    assert (tmp_path / "mine" / "report.html").read_text() == "before"
 
 
 def test_other_threads_say_what_ended_them(monkeypatch):

@@ -2,11 +2,16 @@
 
 import json
 import shutil
+import socket
 
+import numpy as np
+import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lab import checkpoint, record
+from lab import checkpoint, record, report
 from lab.cli import main
+from lab.plots import canvas
 from lab.run import Run
 
 
@@ -93,6 +98,62 @@ def test_list_and_report_pass_over_what_is_no_run(tmp_path, capsys, file, conten
     assert "sound" in page and ("tampered" in page) == file.endswith(".csv")
 
 
+def test_report_counts_what_it_shows_and_says_once_what_not(tmp_path, capsys):
+    for name in ("sound", "tampered", "broken"):
+        with Run.open(tmp_path, name, {}) as run:
+            run.figure("whole", canvas(1, 1)[0])
+            run.figure("cut", canvas(1, 1)[0])
+            run.figure("gone", canvas(1, 1)[0])
+            run.finish({"loss": 0.25})
+    (tmp_path / "tampered" / "result.json").write_text('{"metrics": {"loss": 1}, "seconds": null}')
+    (tmp_path / "broken" / "result.json").write_text("{")
+    (tmp_path / "sound" / "figures" / "gone.png").unlink()
+    damage(tmp_path / "sound" / "figures" / "cut.png")
+    assert main(["report", str(tmp_path), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert strictly(shown.out)["runs"] == 1
+    told = sorted(line.split("left out: ")[1].split(";")[0].split(" (")[0] for line in shown.err.splitlines())
+    figures = tmp_path / "sound" / "figures"
+    assert told == [
+        f"{tmp_path / 'broken' / 'result.json'} cannot be read", f"{figures / 'cut.png'} is damaged",
+        f"{figures / 'gone.png'} is missing", f"{tmp_path / 'tampered'} is damaged",
+    ]  # fmt: skip
+    assert (tmp_path / "report.html").read_text().count("<img") == 1
+
+
+def test_no_page_is_written_about_nothing(tmp_path, capsys):
+    with Run.open(tmp_path, "tampered", {}) as run:
+        run.finish({"loss": 0.25})
+    (tmp_path / "tampered" / "result.json").write_text('{"metrics": {"loss": 1}, "seconds": null}')
+    assert main(["report", str(tmp_path)]) == 2
+    assert f"no finished run under {tmp_path} that can be read" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_report_shows_numbers_and_names_as_they_are(tmp_path):
+    frame = pd.DataFrame({
+        "group": ["None", "nan", "x"], "steps": [123456.0, 2013.0, 0.123456], "runs": [1234567, 3, 4],
+        "mean": [1.5, None, 2.0],
+    })  # fmt: skip
+    with Run.open(tmp_path, "run", {}) as run:
+        run.table("table", frame)
+        run.finish({"frames": 2_000_000, "loss": float("nan"), "error": 0.123456})
+    (shown,) = report.read(tmp_path)
+    assert shown.tables[0][2] == [
+        ["None", "123,456", "1,234,567", "1.5"],
+        ["nan", "2013", 3, "–"],
+        ["x", "0.1235", 4, "2"],
+    ]
+    page = report.write(tmp_path, [shown]).read_text()
+    assert "<td>2,000,000</td>" in page and "<td>0.1235</td>" in page and "<td>–</td>" in page
+
+
+@pytest.mark.parametrize("level", ["nan", "inf", "-inf"])
+def test_a_level_that_is_no_number_is_refused(tmp_path, capsys, level):
+    said = refusal(capsys, "compare", tmp_path, "--reach", level, "--runs", tmp_path)
+    assert f"--reach must be a finite number, not {level}" in said
+
+
 def test_board_rebuilds_without_losing_what_it_cannot_show(runs, capsys):
     (runs / "catch" / "figures" / "train-learning_curve.png").unlink()
     assert main(["board", "--rebuild", "--runs", str(runs)]) == 0
@@ -101,6 +162,47 @@ def test_board_rebuilds_without_losing_what_it_cannot_show(runs, capsys):
     with Run.open(runs, "open", {}):
         assert main(["board", "--rebuild", "--runs", str(runs)]) == 0
     assert "open is being written by another process" in capsys.readouterr().err
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def test_board_leaves_damaged_pictures_and_arrays_out_by_name(tmp_path, capsys):
+    for name in ("first", "second"):
+        with Run.open(tmp_path, name, {}) as run:
+            run.figure("picture", canvas(1, 1)[0])
+            run.video("film", np.zeros((3, 16, 16, 3), np.uint8))
+            run.pr_curve("curve", np.array([True, False]), np.array([0.9, 0.1]))
+            run.embedding("points", np.eye(3), list("abc"))
+            run.scalar("loss", 1, 1)
+    names = ["figures/picture.png", "videos/film.gif", "arrays/curve.safetensors", "arrays/points.safetensors"]
+    damaged = [tmp_path / "first" / name for name in names]
+    for path in damaged:
+        cut(path)
+    with Run.open(tmp_path, "third", {}):
+        assert main(["board", "--rebuild", "--runs", str(tmp_path), "--json"]) == 0
+    shown = capsys.readouterr()
+    found = strictly(shown.out)
+    assert found["rebuilt"] == 2 and found["left_out"] == [str(path) for path in [*damaged, tmp_path / "third"]]
+    assert all(f"left out of TensorBoard: {path} is damaged" in shown.err for path in damaged)
+    assert EventAccumulator(str(tmp_path / "first")).Reload().Tags()["scalars"] == ["loss"]
+    assert (tmp_path / "second" / "projector" / "points" / "vectors.tsv").exists()
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_cannot_be_is_refused(tmp_path, capsys, port):
+    with Run.open(tmp_path, "run", {}):
+        pass
+    assert f"--port must lie in [1, 65535], not {port}" in refusal(capsys, "board", "--runs", tmp_path, "--port", port)
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path, capsys):
+    with Run.open(tmp_path, "run", {}):
+        pass
+    with socket.create_server(("localhost", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"port {port} cannot be had" in refusal(capsys, "board", "--runs", tmp_path, "--port", port)
 
 
 def test_resuming_a_finished_run_changes_nothing(runs, capsys):
@@ -230,5 +332,8 @@ def test_tour_replaces_only_a_tour(tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     assert "not the folder of an earlier tour" in refusal(capsys, "demo", "--runs", tmp_path, "--name", "mine")
-    assert "not the folder of an earlier tour" in refusal(capsys, "demo", "--runs", tmp_path / "x", "--name", "../mine")
+    for name in ("../mine", "a/b", ".hidden"):
+        said = refusal(capsys, "demo", "--runs", tmp_path / "x", "--name", name)
+        assert f"--name {name!r} makes no folder name" in said
+    assert not (tmp_path / "x").exists()
     assert (tmp_path / "mine" / "thesis.txt").exists()

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -116,32 +117,44 @@ def test_the_algorithm_is_told_by_config_name_or_command(make):
     assert algorithm(make("sb3-dqn-pong-v5-2", {1: 0}, env="ALE/Pong-v5")) == "sb3-dqn"
     assert algorithm(make("mine", {1: 0}, algorithm="sb3-ppo")) == "sb3-ppo"
     path = make("thursday", {1: 0})
-    metadata = json.loads((path / "metadata.json").read_text())
-    (path / "metadata.json").write_text(json.dumps(metadata | {"command": "lab train sb3-a2c --env lab/Catch-v0"}))
+    commanded(path, "lab train sb3-a2c --env lab/Catch-v0")
     assert algorithm(path) == "sb3-a2c"
+
+
+def commanded(path, command):
+    metadata = json.loads((path / "metadata.json").read_text())
+    (path / "metadata.json").write_text(json.dumps(metadata | {"command": command}))
+
+
+def test_names_of_seeds_are_no_algorithms(make, tmp_path):
+    for seed in range(2):
+        commanded(make(f"seed{seed}-lab-catch-v0", {1: 0}, seed=seed), "lab train dqn --env lab/Catch-v0")
+    assert {name: len(runs) for name, runs in compared([tmp_path]).groups.items()} == {"dqn": 2}
 
 
 # --- figures by hand ------------------------------------------------------------------------------------------------
 
 
 def test_the_table_by_hand(two_by_three):
-    """Double wins 8 of 9 pairs and ties one: (8 + 1/2) / 9. Of 27 resamples of three the extremes make 1 in 27 each."""
+    """Double wins 8 of 9 pairs and ties one: (8 + 1/2) / 9. 1, 2, 3 have a standard deviation of 1, and t is 4.303."""
     table = compared([two_by_three]).table()
     plain, double = table.to_dict("records")
     assert (plain["group"], plain["runs"], plain["steps_most"], plain["unfinished"]) == ("dqn", 3, 100, 0)
-    assert (plain["mean"], plain["mean_low"], plain["mean_high"]) == (2, 1, 3)
-    assert (double["mean"], double["mean_low"], double["mean_high"]) == (4, 3, 5)
+    half = pytest.approx(4.303 / 3**0.5, abs=1e-3)
+    assert (plain["mean"], plain["mean"] - plain["mean_low"], plain["mean_high"] - plain["mean"]) == (2, half, half)
+    assert (double["mean"], double["mean"] - double["mean_low"]) == (4, half)
     assert double["better"] == pytest.approx(8.5 / 9) and np.isnan(plain["better"])
-    assert 0.5 < double["better_low"] < double["better"] < double["better_high"] == 1
+    assert np.isnan([double["better_low"], double["better_high"]]).all()  # three runs are too few for an interval
     assert plain["settings"] == "double=false" and np.isnan(plain["iqm_percent"])
 
 
 def test_the_table_as_printed(two_by_three, make):
     columns, rows = compared([two_by_three]).printed()
     assert columns == ["group", "runs", "steps", "seconds", "mean (95 %)", "P(better than dqn)"]
-    assert rows[0] == ["dqn", "3", "100", "0", "2 (1 .. 3)", ""]
+    assert rows[0] == ["dqn", "3", "100", "0", "2 (-0.484 .. 4.48)", ""]
+    assert rows[1][-1] == "0.944 (–)"
     make("sb3-ppo-lab-catch-v0", {0: 0, 1200: 0.123456}, finish=False)
-    assert compared([two_by_three]).printed()[1][-1] == ["sb3-ppo", "1 (1 open)", "1,200", "0", "0.123", "0"]
+    assert compared([two_by_three]).printed()[1][-1] == ["sb3-ppo", "1 (1 open)", "1,200", "0", "0.123", "0 (–)"]
 
 
 def test_the_mean_curve_is_interpolated_where_all_runs_are(make, tmp_path):
@@ -151,7 +164,10 @@ def test_the_mean_curve_is_interpolated_where_all_runs_are(make, tmp_path):
     band = compare._band(curves.find([tmp_path], TAG))
     assert (band.steps[0], band.steps[-1]) == (10, 40)
     assert band.mean == pytest.approx(1.5 * band.steps)
-    assert band.low == pytest.approx(band.steps) and band.high == pytest.approx(2 * band.steps)
+    half = 12.706 * 0.5 * band.steps  # Student's of two, which lie half of x on either side of their mean
+    assert band.high - band.mean == pytest.approx(half, rel=1e-4) and band.mean - band.low == pytest.approx(
+        half, rel=1e-4
+    )
     assert band.finals.tolist() == [40, 100]
 
 
@@ -176,7 +192,7 @@ def two_games(make, tmp_path):
 
 
 def test_over_games_the_iqm_is_in_percent_of_human(two_games):
-    found = compared([two_games], reference={"ALE/Pong-v5": (0, 10), "ALE/Boxing-v5": (0, 100)}.get)
+    found = compared([two_games], reference=HUMAN.get)
     rows = {(row["group"], row["task"]): row for row in found.table().to_dict("records")}
     assert rows["a", "ALE/Pong-v5"]["human_percent"] == pytest.approx(15)
     assert rows["b", "ALE/Boxing-v5"]["human_percent"] == pytest.approx(75)
@@ -184,8 +200,24 @@ def test_over_games_the_iqm_is_in_percent_of_human(two_games):
     assert 15 <= rows["a", "all 2"]["iqm_low"] < 25 < rows["a", "all 2"]["iqm_high"] <= 35
     assert rows["b", "all 2"]["better"] == 1
     assert np.isnan(rows["a", "all 2"]["mean"])  # raw scores of several games have no mean that says anything
-    assert found.found() == "Best over 2 tasks: b (65 %), then a (25 %)"
-    assert "in percent of human" in found.note()
+    assert found.found() == "Too few runs to tell a winner over 2 tasks: b (65 %), a (25 %)"  # of 36 ways 2: p = .056
+    assert "in percent of human" in found.note() and "too narrow with so few seeds" in found.note()
+
+
+HUMAN = {"ALE/Pong-v5": (0, 10), "ALE/Boxing-v5": (0, 100)}
+
+
+@pytest.mark.parametrize("tag", ["eval/return_std", "train/return_noise"])
+def test_only_scores_are_in_percent_of_human(make, tag):
+    path = make("dqn-pong-v5", {5: 3}, tag=tag, env="ALE/Pong-v5", protocol="classic")
+    assert compared([path], tag, reference=HUMAN.get).table()["human_percent"].isna().all()
+
+
+def test_where_less_is_better_no_game_is_in_percent_of_human(two_games):
+    """Else the worst of several games came first."""
+    found = compared([two_games], less_is_better=True, reference=HUMAN.get)
+    assert "winner over 2 tasks: a (90 %), b (10 %)" in found.found()
+    assert found.table()["human_percent"].isna().all()
 
 
 def test_tasks_without_human_scores_are_scaled_by_their_runs(two_games):
@@ -195,7 +227,7 @@ def test_tasks_without_human_scores_are_scaled_by_their_runs(two_games):
     assert (iqm["a", "all 2"], iqm["b", "all 2"]) == (pytest.approx(10), pytest.approx(90))
     less = compared([two_games], less_is_better=True)
     assert less.table().set_index(["group", "task"])["iqm_percent"]["a", "all 2"] == pytest.approx(90)
-    assert less.found().startswith("Best over 2 tasks: a (90 %)")
+    assert less.found().startswith("Too few runs to tell a winner over 2 tasks: a (90 %)")
     alone = compared([two_games], by=["protocol"])  # a range of one's own says nothing
     assert alone.found() == "protocol=classic on 2 tasks" and alone.table()["iqm_percent"].isna().all()
 
@@ -211,13 +243,63 @@ def test_a_task_that_one_group_lacks_is_in_no_aggregate(two_games, make):
 
 def test_a_final_figure_of_forecasts_where_less_is_better(tmp_path):
     for lookback, errors in {24: (0.9, 1.0), 48: (0.5, 0.6)}.items():
-        for seed, error in enumerate(errors):
+        for seed in range(4):
             with Run.open(tmp_path, f"f{lookback}", {"series": "airline", "lookback": lookback, "seed": seed}) as run:
-                run.finish({"forecast/MASE/lstm": error})
+                run.finish({"forecast/MASE/lstm": errors[seed % 2]})
     found = compared([tmp_path], "forecast/MASE/lstm", less_is_better=True)
     assert found.found() == "Best on airline: lookback=48 (0.55), then lookback=24 (0.95)"
     assert found.table()["better"].tolist()[1] == 1
     assert found.figure().axes[0].get_xlabel() == ""  # one point a run: no curve
+
+
+@pytest.fixture
+def ends():
+    """Makes groups of curves that end at the values given: name -> {task: values}."""
+
+    def groups(**named):
+        return {
+            name: [
+                curves.Curve(
+                    Path(f"{name}-{seed}"), {"env": task, "seed": seed}, "lab train dqn", np.array([9.0]),
+                    np.array([float(value)]), np.array([1.0]), 1.0, True,
+                )
+                for task, values in tasks.items() for seed, value in enumerate(values)
+            ]
+            for name, tasks in named.items()
+        }  # fmt: skip
+
+    return groups
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "found"),
+    [
+        ([5, 6], [1, 2], "Too few runs to tell a winner"),
+        ([5, 6, 7], [1, 2, 3], "Too few runs to tell a winner"),  # 2 of 20 ways: p = .1
+        ([5, 6, 7, 8], [1, 2, 3, 4], "Best on E: a (6.5), then b (2.5)"),  # 2 of 70 ways: p = .029
+        ([5, 6, 7, 8], [1, 2, 3, 5.5], "Too few runs to tell a winner"),
+        ([5, 1, 7, 2, 3], [1, 6, 2, 3, 4], "No clear winner"),
+        ([5, 6], [9], "One seed tells no winner"),
+    ],
+)
+def test_the_best_is_named_only_where_it_is_more_than_chance(ends, ours, theirs, found):
+    assert Comparison(TAG, ends(a={"E": ours}, b={"E": theirs})).found().startswith(found)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_of_equal_groups_none_is_best_but_by_chance(ends, seeds):
+    """In less than 5 % of cases; the bootstrap's interval of P(better) alone says so in 30, 20 and 8 %."""
+    random = np.random.default_rng(3)
+    said = [
+        Comparison(TAG, ends(a={"E": random.normal(size=seeds)}, b={"E": random.normal(size=seeds)})).found()
+        for _ in range(150)
+    ]
+    assert sum(text.startswith("Best") for text in said) <= 0.07 * len(said) * (seeds > 3)
+
+
+def test_groups_that_read_alike_keep_both_their_means(ends):
+    found = Comparison(TAG, ends(**{"a b": {"E": [1]}, "a-b": {"E": [2]}, "c": {"E": [3]}}))
+    assert found.metrics() == {"compare/a-b": 1, "compare/a-b-2": 2, "compare/c": 3}
 
 
 # --- when it gets there ---------------------------------------------------------------------------------------------
@@ -336,7 +418,7 @@ def test_the_figure_has_a_line_and_a_band_for_each_group(two_by_three):
     assert [sorted(dots.get_ydata()) for dots in ends.lines[::2]] == [[1, 2, 3], [3, 4, 5]]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["dqn", "dqn double"]
-    assert legend.get_title().get_text().startswith("mean of 3 seeds with 95 % bootstrap interval")
+    assert legend.get_title().get_text().startswith("mean of 3 seeds with 95 % interval over them, Student's")
 
 
 def test_long_names_stay_in_the_picture(make, tmp_path):
@@ -399,6 +481,20 @@ def test_a_run_without_the_tag_is_told_what_it_has(two_by_three, make):
         InputError, match=r"no run under .* has x/y; --tag takes one of: .*train/loss, train/return_last"
     ):
         curves.find([two_by_three], "x/y")
+
+
+@pytest.mark.parametrize("damaged", ["command", "record"])
+def test_a_damaged_run_is_left_out_unless_it_was_named(two_by_three, damaged):
+    path = two_by_three / "dqn-lab-catch-v0-s1"
+    if damaged == "command":
+        commanded(path, 7)
+    else:
+        (path / "metrics.jsonl").unlink()
+        (path / "metrics.jsonl").mkdir()
+    with pytest.warns(Notice, match="left out: .*catch-v0-s1"):
+        assert len(curves.find([two_by_three], TAG)) == 5
+    with pytest.raises(InputError, match=r"catch-v0-s1/\w+.jsonl? .*damaged"):
+        curves.find([path], TAG)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

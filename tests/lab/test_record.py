@@ -1,3 +1,7 @@
+import json
+import math
+import zlib
+
 import pytest
 
 from lab import record
@@ -30,6 +34,51 @@ def test_changed_byte_drops_that_line_only_and_is_named(tmp_path):
     path.write_bytes(b"".join(lines))
     with pytest.warns(UserWarning, match="damaged line 3"):
         assert steps(path) == [0, 1, 3, 4]
+
+
+def test_numbers_that_are_not_finite_are_strict_json_and_come_back(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    odd = {"a": math.inf, "b": -math.inf, "c": 1.5}
+    entries = [
+        {"kind": "scalar", "tag": "loss", "step": 1, "value": -math.inf}, {"kind": "end", "metrics": odd},
+        {"kind": "text", "tag": "note", "text": "nan"},
+    ]  # fmt: skip
+    with Record(path) as log:
+        for entry in [*entries, {"kind": "scalar", "tag": "loss", "step": 2, "value": math.nan}]:
+            log.append(entry)
+        log.append({"kind": "start", "config": {"clip": math.inf, "rates": [math.nan]}})
+    for line in path.read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
+    *first, last, start = record.read(path)
+    assert first == entries and math.isnan(last["value"]) and start["config"] == {"clip": "inf", "rates": ["nan"]}
+
+
+def test_the_bare_nan_of_older_records_is_read(tmp_path):
+    body = b'{"kind":"scalar","tag":"loss","step":1,"value":NaN}'
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"crc":"%08x",' % zlib.crc32(body) + body[1:] + b"\n")
+    (found,) = record.read(tmp_path / "metrics.jsonl")
+    assert math.isnan(found["value"])
+
+
+def test_lines_are_counted_alike_by_who_writes_and_who_reads(tmp_path):
+    """A damaged line with a carriage return is one line: a rewind behind it takes away what it should."""
+    path = tmp_path / "metrics.jsonl"
+    written(path, range(2))
+    path.write_bytes(path.read_bytes() + b"dam\raged\r\x0b\n")
+    with Record(path) as log:
+        assert log.lines == 3
+        log.append({"kind": "scalar", "step": 2})
+        log.append({"kind": "scalar", "step": 3})
+        log.rewind(4, step=2)
+    with pytest.warns(UserWarning, match=r"damaged line 3 left out"):
+        assert steps(path) == [0, 1, 2]
+
+
+def test_of_many_damaged_lines_the_first_are_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"damaged\n" * 1_010)
+    with pytest.warns(UserWarning, match=r"damaged lines 1, 2, 3, 4, 5 and 1,004 more left out"):
+        assert steps(path) == []  # the last one may have been torn by a kill
 
 
 @pytest.mark.parametrize("cut", [2, 10, 40])

@@ -96,7 +96,7 @@ def test_view_is_rebuilt_from_the_record_the_same(tmp_path):
     before = shown(path)
     for file in path.glob("events.*"):
         file.write_bytes(b"broken")
-    assert board.rebuild(path) == len(record.read(path / "metrics.jsonl"))
+    assert board.rebuild(path) == []
     assert shown(path) == before
 
 

@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu, trim_mean, ttest_1samp
+from scipy.stats import mannwhitneyu, permutation_test, trim_mean, ttest_1samp
 
 from lab import stats
 
@@ -133,9 +133,45 @@ def test_interval_of_improvement_against_every_resample_there_is():
     assert_is_interval_of(stats.probability_of_improvement(ours, theirs, draws=40_000)[1:], exact)
 
 
+def test_chance_is_mann_whitneys_exact_test():
+    random = np.random.default_rng(7)
+    for ours, theirs in ((3, 3), (4, 4), (5, 7)):
+        a, b = random.normal(size=ours), random.normal(0.8, size=theirs)
+        assert stats.chance([a], [b]) == pytest.approx(mannwhitneyu(a, b, method="exact").pvalue)
+    assert stats.chance([[1, 2, 3]], [[4, 5, 6]]) == pytest.approx(2 / 20)
+    assert stats.chance([[4, 5, 6, 7]], [[0, 1, 2, 3]]) == pytest.approx(2 / 70)
+    assert stats.chance([[1, 1, 1]], [[1, 1]]) == 1
+
+
+def test_chance_never_shares_runs_out_over_tasks():
+    """Two against two on each of three tasks: 6 x 6 x 6 ways, of which the one found and its mirror lie so far."""
+    tasks = np.array([[0.0, 1.0], [50.0, 51.0], [90.0, 91.0]])
+    assert stats.chance(tasks + 2, tasks) == pytest.approx(2 / 216)
+    assert stats.chance([[3, 4], [1, 2]], [[1, 2], [3, 4]]) == 1  # as far ahead on one as behind on the other
+
+
+def test_chance_of_many_runs_is_drawn_and_near_scipys():
+    random = np.random.default_rng(8)
+    ours, theirs = random.integers(0, 9, 14), random.integers(2, 12, 13)  # with ties
+
+    def share(a, b):
+        return np.sign(np.subtract.outer(a, b)).mean()
+
+    expected = permutation_test((ours, theirs), share, n_resamples=5_000, rng=random)
+    assert stats.chance([ours], [theirs]) == pytest.approx(expected.pvalue, abs=0.02)
+    assert stats.chance([ours], [theirs]) == stats.chance([ours], [theirs])
+
+
 def test_band_is_the_interval_of_each_point():
-    curves = np.array([[0.0, 10.0], [1.0, 30.0], [5.0, 20.0]])
+    curves = np.random.default_rng(0).normal([0.0, 30.0], [1.0, 9.0], size=(30, 2))
     low, high = stats.band(curves, draws=40_000)
     for point in range(2):
-        exact = [each.mean() for each in every_resample(curves[:, point])]
-        assert_is_interval_of((low[point], high[point]), exact)
+        expected = stats.bootstrap(curves[:, point], np.mean, draws=40_000)
+        assert (low[point], high[point]) == pytest.approx(expected, abs=0.1)
+
+
+def test_a_band_over_few_runs_is_students():
+    curves = np.array([[0.0, 10.0], [1.0, 30.0], [5.0, 20.0]])
+    low, high = stats.band(curves)
+    expected = ttest_1samp(curves, 0).confidence_interval()
+    assert low == pytest.approx(expected.low) and high == pytest.approx(expected.high)
