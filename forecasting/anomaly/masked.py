@@ -157,7 +157,7 @@ def _surroundings(
     hidden = (steps >= masks.first[:, None]) & (steps < masks.last[:, None])
     visible = (steps >= masks.lo[:, None]) & (steps < masks.hi[:, None]) & ~hidden
     values = series[row, steps.clamp(0, series.shape[1] - 1)]
-    centre = median(values[:, None], visible[:, None]).squeeze(1)
+    centre = median(values.detach()[:, None], visible[:, None]).squeeze(1)
     values = values - centre
     seen = torch.stack([values * visible, visible.to(series.dtype)], 1)
     there = recall.read(found, shape.context, shape.crop) - centre[:, None]
