@@ -12,7 +12,9 @@ from agents.config import DQNConfig
 from agents.dqn import DQN
 from agents.environments import check_playable
 from agents.evaluate import evaluate
+from agents.finite import diverged, finite, gives_none
 from agents.networks import no_noise
+from agents.prioritised import PrioritisedReplay
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -24,10 +26,6 @@ METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
 _SILENT = (
     "agent step {:,}: a whole layer of Q is 0, so all states look alike to it; if it stays so nothing more is learned. "
     "Begin again with a smaller --learning-rate, or on pixels with --centred"
-)
-_DIVERGED = (
-    "agent step {:,}: the loss is {}, so nothing more can be learned; begin again under another --name with a smaller "
-    "--learning-rate, or with --max-gradient-norm 10"
 )
 _AT_MOST = {
     "seed": 2**30, "threads": 1024, "stack": 255, "n_step": 1000, "num_envs": 4096, "atoms": 1000,
@@ -112,8 +110,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
             if step // config.log_every > before // config.log_every:
                 curves = _curves(training, tick, recent)
                 run.scalars(curves, step)
-                if not math.isfinite(curves.get("train/loss", 0)):
-                    raise InputError(_DIVERGED.format(step, curves["train/loss"]))
+                _check_finite(training)
                 if curves["train/dormant_units"] == 1 and not silent:
                     silent = True
                     messages.print(_SILENT.format(step), soft_wrap=True)
@@ -149,8 +146,34 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     return metrics
 
 
+def _check_finite(training: Training) -> None:
+    """Raises InputError if the loss, a weight or a priority is not finite: nothing more can be learned then.
+
+    An infinite error may leave loss and weights alone, as Huber's gradient is 1 there, and yet its transition is all
+    that a prioritised replay draws from then on.
+    """
+    agent, replay = training.agent, training.replay
+    loss = float(training.loss) if training.updates else 0.0
+    if not math.isfinite(loss):
+        what = f"the loss is {loss}"
+    elif isinstance(replay, PrioritisedReplay) and not finite([replay.highest]):
+        what = "a priority is not finite"
+    elif not finite(agent.q.state_dict().values()):
+        what = "weights are not finite"
+    else:
+        return
+    for name, kept in (("rewards", replay.rewards), ("observations", replay.frames)):
+        if kept.is_floating_point() and not finite([kept[: len(replay)]]):
+            raise gives_none(training.config.env, name)
+    raise diverged(training.step, what, ", or with --max-gradient-norm 10")
+
+
 def _save(run: Run, training: Training, recent: list[float]) -> None:
-    """A checkpoint to resume from, and beside it, small and by itself, the policy to evaluate and watch."""
+    """A checkpoint to resume from, and beside it, small and by itself, the policy to evaluate and watch.
+
+    Raises InputError rather than save what is not finite.
+    """
+    _check_finite(training)
     began, started = time.perf_counter(), time.time()
     path = run.checkpoint(training.step, {"training": training.state_dict(), "recent": recent})
     seconds = time.perf_counter() - began

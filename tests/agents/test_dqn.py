@@ -408,6 +408,38 @@ def test_a_network_that_has_fallen_silent_is_named_once(small, tmp_path, capfd, 
     assert capfd.readouterr().err.count("a whole layer of Q is 0") == silent
 
 
+@pytest.mark.parametrize(("env", "changes", "what"), [
+    ("test/OddRewards-v0", {}, "environment test/OddRewards-v0 gives rewards that are not finite"),
+    ("test/OddObservations-v0", {}, "environment test/OddObservations-v0 gives observations that are not finite"),
+    ("test/InfiniteRewards-v0", {"priority_alpha": 0.5}, "test/InfiniteRewards-v0 gives rewards"),
+    ("test/Line-v0", {"learning_rate": 1e30}, "smaller --learning-rate"),
+])  # fmt: skip
+def test_a_run_too_short_for_its_curves_does_not_end_with_weights_that_are_not_finite(
+    small, tmp_path, env, changes, what
+):
+    config = small(env, clip_rewards=False, log_every=10_000, checkpoint_every=10_000, **changes)
+    with Run.open(tmp_path, "run", config) as run, pytest.raises(InputError, match=what):
+        train(config, run)
+    assert not (run.path / "result.json").exists() and not (run.path / "policy").exists()
+
+
+@pytest.mark.parametrize("error", [float("inf"), float("nan")])
+def test_an_error_that_is_not_finite_ends_prioritised_training(small, tmp_path, monkeypatch, error):
+    """The loss and the weights stay finite: nothing but the priorities tells."""
+    update, done = DQN.update, []
+
+    def spoilt(agent, studied):
+        loss, errors = update(agent, studied)
+        done.append(loss)
+        return loss, errors if len(done) != 5 else errors * error
+
+    monkeypatch.setattr(DQN, "update", spoilt)
+    config = small("lab/Catch-v0", priority_alpha=0.5)
+    with Run.open(tmp_path, "run", config) as run, pytest.raises(InputError, match="a priority is not finite"):
+        train(config, run)
+    assert all(loss.isfinite() for loss in done) and len(done) < 50  # ended at the next point of the curves
+
+
 class Killed(Exception):
     pass
 
