@@ -1,5 +1,6 @@
 """Playing with a trained policy: scores by the protocol, and films."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from agents.environments import make_envs
 from envs.atari import PROTOCOLS
 from lab import checkpoint, device, stats
 from lab.console import bar
-from lab.errors import InputError
+from lab.errors import InputError, Notice
 from lab.jsonfile import read_json
 from lab.run import CONFIG
 
+LONGEST = 27_000  # agent steps of an episode that is scored: Atari's limit of 108,000 frames
 MAX_FILM = 3_000  # agent steps of a film: 200 s of Atari at 15 steps a second
 
 
@@ -44,7 +46,8 @@ def evaluation_epsilon(config: DQNConfig) -> float:
 def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000) -> pd.DataFrame:
     """Play whole episodes on environments of their own, with raw rewards; one row an episode: return, length.
 
-    Each environment plays its share and its first episodes count, so that short ones are not preferred.
+    Each environment plays its share and its first episodes count, so that short ones are not preferred. An episode that
+    has not ended after LONGEST agent steps counts as it stands, which a Notice says, and a new one begins.
     """
     num_envs = min(episodes, 8)
     quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
@@ -55,19 +58,29 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
     ended = np.zeros(num_envs, bool)
     total, length = np.zeros(num_envs), np.zeros(num_envs, int)
     rows: list[tuple[float, int]] = []
+    cut = 0  # episodes
     with bar(f"evaluate {config.env}", episodes, "episodes") as advance:
         while quota.any():
             state, reward, terminated, truncated, _ = games.step(agent.act(state, epsilon, random))
             total += reward  # 0 where the step only reset the environment
             length += ~ended
             ended = terminated | truncated
-            for i in np.flatnonzero(ended):
+            endless = ~ended & (length >= LONGEST)
+            for i in np.flatnonzero(ended | endless):
                 if quota[i]:
                     rows.append((float(total[i]), int(length[i])))
                     quota[i] -= 1
+                    cut += endless[i]
                     advance()
                 total[i], length[i] = 0.0, 0
+            if endless.any():
+                state, _ = games.reset(options={"reset_mask": endless})
     games.close()
+    if cut:
+        warnings.warn(
+            f"{config.env}: {cut} of {episodes} episodes had not ended after {LONGEST:,} agent steps, and count as they "
+            "stood; give the environment a time limit (max_episode_steps)", Notice, stacklevel=2,
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=["return", "length"])
 
 

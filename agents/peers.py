@@ -308,7 +308,7 @@ def check(config: PeerConfig) -> None:
 
 
 def _check_memory(name: str, value: int, each: int) -> None:
-    """What does not fit is said before training, not when it ends it. each: bytes per unit of the setting."""
+    """What does not fit is said before training, not by its end. each: bytes per unit of the setting."""
     needed, there = value * each, device.memory_available()
     if needed > there:
         raise InputError(

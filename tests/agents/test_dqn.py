@@ -24,7 +24,7 @@ from agents.replay import Batch
 from agents.train import _curves, train
 from lab import checkpoint, record
 from lab.cli import main
-from lab.errors import InputError
+from lab.errors import InputError, Notice
 from lab.run import Run
 
 from .conftest import LENGTH, LIMIT, REWARD
@@ -601,6 +601,15 @@ def test_evaluation_plays_whole_episodes_with_raw_rewards(small):
     agent = Training(config, CPU).agent
     scores = evaluate(agent, config, 11)
     assert scores["return"].tolist() == [LENGTH * REWARD] * 11 and scores["length"].tolist() == [LENGTH] * 11
+
+
+def test_an_episode_without_end_counts_as_it_stands(small, monkeypatch):
+    monkeypatch.setattr("agents.evaluate.LONGEST", 30)
+    config = small("test/EndlessLine-v0")
+    agent = Training(config, CPU).agent
+    with pytest.warns(Notice, match="test/EndlessLine-v0: 11 of 11 episodes had not ended after 30 agent steps"):
+        scores = evaluate(agent, config, 11)
+    assert scores["return"].tolist() == [30 * REWARD] * 11 and scores["length"].tolist() == [30] * 11
 
 
 @pytest.mark.slow
