@@ -1,6 +1,7 @@
 """The commands that train agents and play with them."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +82,7 @@ class Evaluate(Command):
         _check_seed(self.seed)
         agent, config, step = _load(self.run)
         settings = {
-            "run": str(self.run), "agent_step": step, "episodes": self.episodes, "seed": self.seed,
+            **_described(self.run, config, step), "episodes": self.episodes, "game_seed": self.seed,
             "epsilon": evaluation_epsilon(config),
         }  # fmt: skip
         name = self.name or slug(f"evaluate-{self.run.resolve().name}")
@@ -89,8 +90,10 @@ class Evaluate(Command):
             scores = evaluate(agent, config, self.episodes, seed=3_000_000 + self.seed)
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
-                run.scalars({"eval/return": row["return"], "eval/length": row["length"]}, episode)
+                run.scalars({"eval/episode_return": row["return"], "eval/episode_length": row["length"]}, episode)
             summary = summarise(scores["return"].to_numpy(), config.env)
+            known = {tag: value for tag, value in summary.items() if math.isfinite(value)}  # one episode: no interval
+            run.scalars(known, self.episodes)
             run.finish(summary)
         title = f"{config.env} after {step:,} agent steps: {self.episodes} episodes, epsilon {settings['epsilon']}"
         self.measures(title, summary)
@@ -110,6 +113,19 @@ def _load(run: Path) -> tuple[Any, DQNConfig, int]:
     from agents.evaluate import load
 
     return load(run)
+
+
+def _described(run: Path, config: DQNConfig, step: int) -> dict[str, Any]:
+    """What the settings of a run about the policy of `run` say of it, under the names by which lab compare reads them;
+    seed: that of its training."""
+    from lab.jsonfile import read_json
+    from lab.run import CONFIG
+
+    algorithm = str(read_json(run / CONFIG).get("algorithm", "dqn"))
+    return {
+        "algorithm": algorithm, "env": config.env, "protocol": config.protocol, "seed": config.seed, "run": str(run),
+        "agent_step": step,
+    }  # fmt: skip
 
 
 def _check_seed(seed: int) -> None:
@@ -135,7 +151,7 @@ class Watch(Command):
 
         _check_seed(self.seed)
         agent, config, step = _load(self.run)
-        settings = {"run": str(self.run), "agent_step": step, "seed": self.seed}
+        settings = {**_described(self.run, config, step), "game_seed": self.seed}
         name = self.name or slug(f"watch-{self.run.resolve().name}")
         with device.threads(config.threads):
             frames, score = film(agent, config, 2_000_000 + self.seed)  # no run is made of what draws no pictures
@@ -226,8 +242,8 @@ class Inspect(Command):
 
         agent, config, step = load(self.run)
         settings = {
-            "run": str(self.run), "agent_step": step, "episodes": self.episodes, "states": self.states,
-            "seed": self.seed,
+            **_described(self.run, config, step), "episodes": self.episodes, "states": self.states,
+            "game_seed": self.seed,
         }  # fmt: skip
         name = self.name or slug(f"inspect-{self.run.resolve().name}")
         with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=METRICS) as run:

@@ -51,6 +51,26 @@ def test_evaluate_says_scores_and_where_they_lie(runs, capsys):
     assert (runs / "evaluate-catch" / "evaluation.csv").exists()
 
 
+def test_what_is_said_of_a_policy_can_be_compared(runs, capsys):
+    """The settings name the task and how it was trained; a score is that of all episodes, not the last one's."""
+    for command in ("evaluate", "watch"):
+        words = [command, str(runs / "catch"), "--seed", "5", "--runs", str(runs)]
+        assert main(words + ["--episodes", "7"] * (command == "evaluate")) == 0
+        config = json.loads((runs / f"{command}-catch" / "config.json").read_text())
+        assert {name: config[name] for name in ("algorithm", "env", "protocol", "seed", "game_seed")} == {
+            "algorithm": "dqn", "env": "lab/Catch-v0", "protocol": "classic", "seed": 0, "game_seed": 5,
+        }  # fmt: skip
+    result = json.loads((runs / "evaluate-catch" / "result.json").read_text())["metrics"]
+    capsys.readouterr()
+    words = ["compare", str(runs / "evaluate-catch"), "--runs", str(runs), "--json"]
+    assert main([*words, "--tag", "eval/return_mean"]) == 0
+    (row,) = strictly(capsys.readouterr().out)["rows"]
+    assert (row["group"], row["task"], row["mean"]) == ("dqn", "lab/Catch-v0", result["eval/return_mean"])
+    assert "eval/return_mean" in refusal(capsys, *words, "--tag", "eval/return")
+    assert main([*words, "--tag", "eval/episode_return"]) == 0
+    assert "by the last episode of each run alone" in capsys.readouterr().err
+
+
 def test_list_and_report_leave_a_damaged_run_out_and_name_it(runs, capsys):
     shutil.copytree(runs / "catch", runs / "broken")
     (runs / "broken" / "result.json").write_text("{")
