@@ -19,7 +19,7 @@ from agents.ahead import Ahead
 from agents.capture import Captured
 from agents.config import DQNConfig
 from agents.dqn import DQN, Studied
-from agents.environments import make_envs
+from agents.environments import first_seed, make_envs
 from agents.exploration import linear_epsilon, spread
 from agents.helper import Helper, breathe
 from agents.prioritised import PrioritisedReplay
@@ -108,7 +108,7 @@ class Training:
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
         self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device
-        self.state, _ = self.envs.reset(seed=config.seed)
+        self.state, _ = self.envs.reset(seed=first_seed(config.seed))
         self.ended = np.zeros(config.num_envs, bool)  # environments whose next step only resets them
         self.episode_return = np.zeros(config.num_envs)
         self.episode_length = np.zeros(config.num_envs, int)
@@ -216,7 +216,7 @@ class Training:
         if state["envs"] is None:  # the emulator cannot be put back: new games, and no transition into them
             messages.print("the emulator cannot be put back where it was: new games begin", soft_wrap=True)
             self.replay.cut()
-            self.state, _ = self.envs.reset(seed=self.config.seed + self.step)
+            self.state, _ = self.envs.reset(seed=first_seed(self.config.seed + self.step))
             return
         self.state = self.envs.restore(state["envs"])
         self.ended = state["ended"]

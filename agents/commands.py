@@ -72,6 +72,7 @@ class Evaluate(Command):
     """Another seed, other games."""
 
     def __call__(self) -> None:
+        from agents.environments import first_seed
         from agents.evaluate import evaluate, evaluation_epsilon, summarise
         from lab import device
         from lab.errors import InputError
@@ -87,7 +88,7 @@ class Evaluate(Command):
         }  # fmt: skip
         name = self.name or slug(f"evaluate-{self.run.resolve().name}")
         with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return_mean"]) as run:
-            scores = evaluate(agent, config, self.episodes, seed=3_000_000 + self.seed)
+            scores = evaluate(agent, config, self.episodes, seed=first_seed(self.seed, 3_000_000))
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
                 run.scalars({"eval/episode_return": row["return"], "eval/episode_length": row["length"]}, episode)
@@ -145,6 +146,7 @@ class Watch(Command):
     """Another seed, another game."""
 
     def __call__(self) -> None:
+        from agents.environments import first_seed
         from agents.evaluate import film
         from lab import device
         from lab.run import Run, slug
@@ -154,7 +156,8 @@ class Watch(Command):
         settings = {**_described(self.run, config, step), "game_seed": self.seed}
         name = self.name or slug(f"watch-{self.run.resolve().name}")
         with device.threads(config.threads):
-            frames, score = film(agent, config, 2_000_000 + self.seed)  # no run is made of what draws no pictures
+            # no run is made of what draws no pictures
+            frames, score = film(agent, config, first_seed(self.seed, 2_000_000))
         with Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:
             path = run.video("eval/episode", frames, fps=15)
             run.finish({"eval/return": score}, steps=len(frames) - 1)
@@ -235,6 +238,7 @@ class Inspect(Command):
                 raise InputError(f"--{name} must lie in {least} .. {most}, not {value}")
         _check_seed(self.seed)
 
+        from agents.environments import first_seed
         from agents.evaluate import load
         from agents.inspect import METRICS, inspect
         from lab import device
@@ -247,7 +251,7 @@ class Inspect(Command):
         }  # fmt: skip
         name = self.name or slug(f"inspect-{self.run.resolve().name}")
         with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=METRICS) as run:
-            found, steps = inspect(agent, config, run, self.episodes, self.states, 4_000_000 + self.seed)
+            found, steps = inspect(agent, config, run, self.episodes, self.states, first_seed(self.seed, 4_000_000))
             run.finish(found, steps=steps)
         self.measures(f"{config.env} after {step:,} agent steps: {steps:,} steps of play", found)
         self.done({"env": config.env, "agent_step": step, "steps": steps, **found}, run.path)

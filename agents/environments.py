@@ -14,7 +14,17 @@ from agents.config import DQNConfig
 from agents.networks import QNetwork
 from lab.errors import InputError, unknown
 
+STRIDE = 4096  # more than environments are ever stepped side by side
 FRAME_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+
+def first_seed(seed: int, base: int = 0) -> int:
+    """What to reset environments with so that those of another seed play other games: base, for seed 0.
+
+    Gymnasium's and ALE's vector environments give environment i this plus i; with seeds next to each other all of
+    their games but one would be the same. ALE wants less than 2^31: seeds that lie 524,287 apart come together again.
+    """
+    return (base + seed * STRIDE) % (2**31 - STRIDE)
 
 
 def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:

@@ -13,7 +13,7 @@ import envs
 from agents import scores
 from agents.config import DQNConfig
 from agents.dqn import DQN
-from agents.environments import make_envs
+from agents.environments import first_seed, make_envs
 from envs.atari import PROTOCOLS
 from lab import checkpoint, device, stats
 from lab.console import bar
@@ -46,6 +46,7 @@ def evaluation_epsilon(config: DQNConfig) -> float:
 def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000) -> pd.DataFrame:
     """Play whole episodes on environments of their own, with raw rewards; one row an episode: return, length.
 
+    seed: of the games and of random actions; another training seed plays other games by it (see first_seed).
     Each environment plays its share and its first episodes count, so that short ones are not preferred. An episode that
     has not ended after LONGEST agent steps counts as it stands, which a Notice says, and a new one begins.
     """
@@ -54,7 +55,7 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
     games = make_envs(config, num_envs)
     random = torch.Generator().manual_seed(seed)
     epsilon = evaluation_epsilon(config)
-    state, _ = games.reset(seed=seed + config.seed)
+    state, _ = games.reset(seed=first_seed(config.seed, seed))
     ended = np.zeros(num_envs, bool)
     total, length = np.zeros(num_envs), np.zeros(num_envs, int)
     rows: list[tuple[float, int]] = []
@@ -78,8 +79,8 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
     games.close()
     if cut:
         warnings.warn(
-            f"{config.env}: {cut} of {episodes} episodes had not ended after {LONGEST:,} agent steps, and count as they "
-            "stood; give the environment a time limit (max_episode_steps)", Notice, stacklevel=2,
+            f"{config.env}: {cut} of {episodes} episodes had not ended after {LONGEST:,} agent steps, and count as "
+            "they stood; give the environment a time limit (max_episode_steps)", Notice, stacklevel=2,
         )  # fmt: skip
     return pd.DataFrame(rows, columns=["return", "length"])
 

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from agents import config as ours
 from agents.config import DQNConfig
-from agents.environments import check_playable, make_envs
+from agents.environments import check_playable, first_seed, make_envs
 from agents.evaluate import evaluate
 from agents.exploration import epsilon_greedy
 from agents.finite import diverged, finite, gives_none
@@ -330,6 +330,7 @@ def train(config: PeerConfig, run: Run) -> dict[str, float] | None:
 def _train(config: PeerConfig, run: Run) -> dict[str, float] | None:
     games = Adapter(make_envs(played(config), config.num_envs), config.clip_rewards, config.env)
     model = build(config, games, device.choose(config.device))
+    games.seed(first_seed(config.seed))  # the model gave them its own
     model.set_logger(Logger(folder=None, output_formats=[]))  # its own would write to a folder of its own
     with bar(config.env, config.total_steps, "steps") as advance, stop_wanted() as stopping:
         reporter = Reporter(config, run, games, advance, stopping)

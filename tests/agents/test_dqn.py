@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from agents.algorithm import Tick, Training
 from agents.dqn import DQN
-from agents.environments import check_playable
+from agents.environments import STRIDE, check_playable, first_seed
 from agents.evaluate import evaluate, film, summarise
 from agents.helper import Helper
 from agents.replay import Batch
@@ -639,6 +640,29 @@ def test_the_value_that_is_logged_is_that_of_the_best_actions_now(small):
     training = finished(Training(small("lab/Catch-v0"), CPU))
     rows = training.agent.values(training.agent.q, torch.from_numpy(training.state)).tolist()
     assert _curves(training, Tick(0.1, []), [])["train/value"] == pytest.approx(np.mean([max(row) for row in rows]))
+
+
+def starts(config):
+    """The first states of a training's games."""
+    return {state.tobytes() for state in Training(config, CPU).state}
+
+
+def test_neighbouring_seeds_share_no_game(small, monkeypatch):
+    config = small("CartPole-v1", num_envs=8)
+    assert first_seed(0) == 0 and first_seed(2**30, 4_000_000) + STRIDE <= 2**31
+    assert starts(config) == starts(config) and not starts(config) & starts(replace(config, seed=1))
+    agent, played = Training(config, CPU).agent, []
+    reset = gymnasium.vector.SyncVectorEnv.reset
+
+    def noted(games, *, seed=None, options=None):
+        state, info = reset(games, seed=seed, options=options)
+        played.append({each.tobytes() for each in state})
+        return state, info
+
+    monkeypatch.setattr(gymnasium.vector.SyncVectorEnv, "reset", noted)
+    for seed, games in ((0, 0), (1, 0), (0, 1)):  # of training, of lab evaluate
+        evaluate(agent, replace(config, seed=seed), 8, seed=first_seed(games, 3_000_000))
+    assert len(played) == 3 and len(played[0]) == 8 and not played[0] & (played[1] | played[2])
 
 
 def test_same_seed_same_policy(small):

@@ -234,6 +234,21 @@ def test_same_seed_same_policy(tmp_path, kind):
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
+def test_neighbouring_seeds_share_no_game(tmp_path, monkeypatch):
+    """Those of a peer begin as those of lab train dqn do."""
+    begun = []
+    reset = Adapter.reset
+    monkeypatch.setattr(Adapter, "reset", lambda games: begun.append(reset(games)) or begun[-1])
+    for seed in (0, 1):
+        config = small(SB3A2CConfig, "CartPole-v1", seed=seed, total_steps=100)
+        with Run.open(tmp_path, f"run{seed}", settings(config)) as run:
+            train(config, run)
+        ours = Training(replace(preset("CartPole-v1"), num_envs=3, seed=seed), CPU).state
+        assert (begun[-1] == ours).all()
+    first, second = ({state.tobytes() for state in each} for each in begun)
+    assert len(first) == 3 and not first & second
+
+
 def test_stopped_it_keeps_the_policy_and_is_not_finished(tmp_path, monkeypatch, capsys):
     asked = iter([False] * 20)
     monkeypatch.setattr(peers, "stop_wanted", lambda: contextlib.nullcontext(lambda: next(asked, True)))

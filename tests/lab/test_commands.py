@@ -1,10 +1,14 @@
 """The commands about runs, on good runs and on damaged ones, as they are typed."""
 
+import contextlib
 import json
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from agents import evaluate, inspect
 from lab import checkpoint, record
 from lab.cli import main
 from lab.run import Run
@@ -49,6 +53,20 @@ def test_evaluate_says_scores_and_where_they_lie(runs, capsys):
     assert shown["eval/return_mean"] in (-1, 1) and shown["agent_step"] >= 700
     assert shown["eval/return_mean_low"] is None  # one episode has no interval
     assert (runs / "evaluate-catch" / "evaluation.csv").exists()
+
+
+def test_another_seed_plays_other_games(runs, monkeypatch, capsys):
+    """So far apart that no environment of one begins where one of the other does."""
+    given = []
+    for name, of in (("evaluate", evaluate), ("film", evaluate), ("inspect", inspect)):
+        result = {"evaluate": pd.DataFrame({"return": [1.0], "length": [1]}), "film": None, "inspect": None}[name]
+        monkeypatch.setattr(of, name, lambda *a, result=result, **k: given.append(k.get("seed", a[-1])) or result)
+    for command in ("evaluate", "watch", "inspect"):
+        for seed in ("0", "1"):
+            with contextlib.suppress(TypeError):  # there is no film and no finding
+                main([command, str(runs / "catch"), "--seed", seed, "--runs", str(runs)])
+    assert np.diff(given)[::2].tolist() == [4096] * 3
+    assert given[::2] == [3_000_000, 2_000_000, 4_000_000]
 
 
 def test_what_is_said_of_a_policy_can_be_compared(runs, capsys):
