@@ -582,19 +582,69 @@ def test_atari_resumes_in_every_bit(small):
     assert_equal(finished(restored).state_dict(), training.state_dict())
 
 
-def test_sticky_atari_resumes_with_new_games_and_no_transition_into_them(small, capfd):
+def test_sticky_atari_resumes_with_new_games_and_no_transition_into_them(small):
     config = small("ALE/Breakout-v5", protocol="sticky", total_steps=200, num_envs=2, learning_starts=60, threads=1)
     first = Training(config, CPU)
     for _ in first:
         if first.step >= 120:
             break
     second = Training(config, CPU)
-    second.load_state_dict(first.state_dict())
-    assert "new games begin" in capfd.readouterr().err
+    with pytest.warns(Notice, match="sticky actions .* new games begin"):
+        second.load_state_dict(first.state_dict())
     assert second.step == first.step and torch.equal(weights(second.agent.q), weights(first.agent.q))
     assert not second.replay.live[second.replay.row(second.replay.count - 1)].any()
     finished(second)
     assert second.updates == (200 - 60) // config.train_every
+
+
+class Drifting(gymnasium.Env):
+    """Its chance is its own; refuses: a step after the end, which comes by chance too, is an error."""
+
+    def __init__(self, refuses: bool = False):
+        self.observation_space, self.action_space = gymnasium.spaces.Box(-9, 9, (2,)), gymnasium.spaces.Discrete(2)
+        self.random, self.over, self.refuses = np.random.default_rng(), True, refuses
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.over = False
+        return self.random.normal(size=2).clip(-9, 9).astype(np.float32), {}
+
+    def step(self, action):
+        if self.over and self.refuses:
+            raise RuntimeError("the episode\nis over")
+        self.over = self.random.random() < (0.3 if self.refuses else 0.02)
+        return self.random.normal(size=2).clip(-9, 9).astype(np.float32), 1.0, self.over, False, {}
+
+
+gymnasium.register("test/Drifting-v0", Drifting)
+gymnasium.register("test/Refusing-v0", Drifting, kwargs={"refuses": True})
+
+
+@pytest.mark.parametrize(("env", "why"), [
+    ("test/Drifting-v0", "led elsewhere"), ("test/Refusing-v0", "failed: the episode is over"),
+])  # fmt: skip
+def test_what_cannot_be_played_again_resumes_with_new_games_and_no_transition_into_them(small, env, why):
+    config = small(env, num_envs=40, learning_starts=300, total_steps=1000)
+    first = Training(config, CPU)
+    for _ in first:
+        if first.step >= 500:
+            break
+    saved, second = first.state_dict(), Training(config, CPU)
+    with pytest.warns(Notice, match=f"{env} cannot be put back .*{why}.*: new games begin"):
+        second.load_state_dict(saved)
+    assert not second.replay.live[second.replay.row(second.replay.count - 1)].any()
+    assert not second.ended.any() and not second.episode_length.any()
+    finished(second)
+
+
+def test_a_checkpoint_from_before_its_observations_were_kept_is_resumed(small):
+    config = small("lab/Catch-v0", total_steps=200)
+    training = Training(config, CPU)
+    (saved,) = [copy.deepcopy(training.state_dict()) for _ in training if training.step == 120]
+    del saved["envs"]["seen"]
+    restored = Training(config, CPU)
+    restored.load_state_dict(saved)
+    assert_equal(finished(restored).state_dict(), training.state_dict())
 
 
 def test_evaluation_plays_whole_episodes_with_raw_rewards(small):
