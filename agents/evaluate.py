@@ -128,7 +128,34 @@ def _filmed(config: DQNConfig) -> tuple[VectorEnv, Camera]:
     if "rgb_array" not in modes:
         raise InputError(f"environment {config.env} draws no pictures: its render_modes {modes} lack rgb_array")
     game = make_envs(config, 1, render_mode="rgb_array")
-    return game, lambda _: game.render()[0]
+    game.reset()
+    shape = _drawn(game, config.env).shape
+
+    def picture(_: np.ndarray | None) -> np.ndarray:
+        taken = _drawn(game, config.env)
+        if taken.shape != shape:
+            raise InputError(
+                f"environment {config.env} draws pictures of several sizes, {shape} and {taken.shape}; a film needs one"
+            )
+        return taken
+
+    return game, picture
+
+
+def _drawn(game: VectorEnv, env: str) -> np.ndarray:
+    """The picture (height, width, 3) uint8 that the environment draws now. Raises InputError if it is none."""
+    try:
+        picture = np.asarray(game.render()[0])
+    except Exception as error:  # an environment is anybody's code
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"environment {env} draws no pictures: {reason}") from error
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or min(picture.shape) < 2:
+        what = "None" if picture.dtype == object else f"{picture.shape} {picture.dtype}"
+        raise InputError(
+            f"environment {env} draws no pictures that can be filmed: render() gives {what}; let it give arrays "
+            "(height, width, 3) uint8 of at least 2 x 2 pixels"
+        )
+    return picture
 
 
 def load(run: Path) -> tuple[DQN, DQNConfig, int]:

@@ -680,6 +680,46 @@ def test_an_environment_without_pictures_is_named(small):
         film(Training(config, CPU).agent, config)
 
 
+class Drawing(gymnasium.Env):
+    """Draws pictures one after the other, the last one again and again."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def __init__(self, pictures=(), render_mode=None):
+        self.pictures, self.render_mode = list(pictures), render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(2, np.float32), 0.0, self.steps == 5, False, {}
+
+    def render(self):
+        return self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
+
+
+GOOD = np.zeros((20, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("pictures", "what"), [
+    ([None], "render\\(\\) gives None"), ([GOOD / 255], "float64"), ([GOOD[..., 0]], r"gives \(20, 30\) uint8"),
+    ([GOOD[..., [0, 0, 0, 0]]], r"\(20, 30, 4\)"), ([GOOD[:1, :1]], "at least 2 x 2 pixels"),
+    ([GOOD, GOOD, GOOD[1:]], "of several sizes"),
+])  # fmt: skip
+def test_pictures_that_make_no_film_are_refused(small, pictures, what):
+    gymnasium.register("test/Drawing-v0", Drawing, kwargs={"pictures": pictures}, disable_env_checker=True)
+    try:
+        config = small("test/Drawing-v0")
+        with pytest.raises(InputError, match=f"test/Drawing-v0 draws .*{what}"):
+            film(DQN((1, 2), 2, config, CPU), config)
+    finally:
+        gymnasium.registry.pop("test/Drawing-v0")
+
+
 @pytest.mark.slow
 def test_catch_is_learned(lab_command):
     done = lab_command("train", "dqn", "--env", "lab/Catch-v0", "--json")
