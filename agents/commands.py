@@ -32,13 +32,14 @@ class TrainDQN(Command):
 
     def __call__(self) -> None:
         from agents.environments import check_playable
-        from agents.train import METRICS, check, train
+        from agents.train import METRICS, check, check_effect, train
         from lab.jsonfile import read_json
         from lab.run import RESULT, Run, slug
 
         config = self.config
         check(config)
         check_playable(config, self.runs)  # what cannot work is said before a run is made
+        check_effect(config, preset(config.env, self.preset))
         name = self.name or slug(f"dqn-{config.env.removeprefix('ALE/').lower()}")
         path = Run.find(self.runs, name, config) if self.resume else None
         if path and (path / RESULT).exists():  # done already
@@ -101,12 +102,18 @@ class Evaluate(Command):
         self.done({"env": config.env, "episodes": self.episodes, "agent_step": step, **summary}, run.path)
 
 
-def _load(run: Path) -> tuple[Any, DQNConfig, int]:
-    """The trained agent of a run, ours or a peer, its environment's config, and the agent step it was saved at."""
+def _peer(run: Path) -> str:
+    """The algorithm of the run in folder `run` if it is a peer's, else nothing."""
     from lab.jsonfile import read_json
     from lab.run import CONFIG
 
-    if (run / CONFIG).exists() and "algorithm" in read_json(run / CONFIG):
+    named = str(read_json(run / CONFIG).get("algorithm")) if (run / CONFIG).exists() else ""
+    return named if named.startswith("sb3-") else ""
+
+
+def _load(run: Path) -> tuple[Any, DQNConfig, int]:
+    """The trained agent of a run, ours or a peer, its environment's config, and the agent step it was saved at."""
+    if _peer(run):
         from agents import peers
 
         player, config, step = peers.load(run)
@@ -119,13 +126,9 @@ def _load(run: Path) -> tuple[Any, DQNConfig, int]:
 def _described(run: Path, config: DQNConfig, step: int) -> dict[str, Any]:
     """What the settings of a run about the policy of `run` say of it, under the names by which lab compare reads them;
     seed: that of its training."""
-    from lab.jsonfile import read_json
-    from lab.run import CONFIG
-
-    algorithm = str(read_json(run / CONFIG).get("algorithm", "dqn"))
     return {
-        "algorithm": algorithm, "env": config.env, "protocol": config.protocol, "seed": config.seed, "run": str(run),
-        "agent_step": step,
+        "algorithm": _peer(run) or "dqn", "env": config.env, "protocol": config.protocol, "seed": config.seed,
+        "run": str(run), "agent_step": step,
     }  # fmt: skip
 
 
@@ -244,6 +247,8 @@ class Inspect(Command):
         from lab import device
         from lab.run import Run, slug
 
+        if peer := _peer(self.run):
+            raise InputError(f"{self.run} is a run of {peer}, and peers cannot be inspected; lab watch films them too")
         agent, config, step = load(self.run)
         settings = {
             **_described(self.run, config, step), "episodes": self.episodes, "states": self.states,

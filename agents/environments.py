@@ -40,6 +40,13 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
     return made
 
 
+def has_pixels(config: DQNConfig) -> bool:
+    """Whether the environment's frames are uint8."""
+    made = make_envs(config, 1)
+    made.close()
+    return made.single_observation_space.dtype == "uint8"
+
+
 def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
     """Raises InputError if the config's environment has frames for which there is no network or a stack that it does
     not take, or if its replay would not fit: into memory, or onto the disk of `folder`.
@@ -52,6 +59,8 @@ def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
     try:
         if space.dtype.name not in FRAME_TYPES:
             raise ValueError(f"frames of type {space.dtype} are not among {', '.join(FRAME_TYPES)}")
+        if not prod(space.shape):
+            raise ValueError(f"its observations, of shape {space.shape[1:]}, hold nothing")
         with torch.device("meta"):
             QNetwork(space.shape, 1)
     except ValueError as error:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from agents.algorithm import Tick, Training
 from agents.config import DQNConfig
 from agents.dqn import DQN
-from agents.environments import check_playable
+from agents.environments import check_playable, has_pixels
 from agents.evaluate import evaluate
 from agents.finite import diverged, finite, gives_none
 from agents.networks import no_noise
@@ -58,6 +58,11 @@ def check(config: DQNConfig) -> None:
         raise InputError("memory_map is for main memory, and the GPU has its own; leave it out or give --device cpu")
     if config.atoms == 1:
         raise InputError("atoms=1 describes no distribution; give at least 2, or 0 for the usual number")
+    if config.batch_size > config.replay_capacity:
+        raise InputError(
+            f"batch_size={config.batch_size} is more than the replay holds, replay_capacity={config.replay_capacity}; "
+            "give a smaller one"
+        )
     least = (config.n_step + 4) * config.num_envs  # by then there is a whole transition, even behind a reset
     if config.learning_starts < least:
         raise InputError(
@@ -71,6 +76,24 @@ def check(config: DQNConfig) -> None:
             f"give at least {least}"
         )
     device.choose(config.device)
+
+
+def check_effect(config: DQNConfig, usual: DQNConfig) -> None:
+    """Raises InputError for a setting that was given, and so is not the `usual` one, and has no effect beside the rest.
+
+    usual: the settings of the preset. It may have such a one, which another option has made idle.
+    """
+    needed = {
+        "anneal_share": (config.anneal, "--anneal"),
+        "atoms": (config.distribution != "expected", "--distribution"),
+        "v_max": (config.distribution == "categorical", "--distribution categorical"),
+        "priority_beta": (config.priority_alpha > 0, "--priority-alpha"),
+        "centred": (has_pixels(config), "frames of uint8 pixels"),
+    }
+    for name, (works, what) in needed.items():
+        value = getattr(config, name)
+        if not works and value not in (getattr(usual, name), getattr(DQNConfig, name)):
+            raise InputError(f"{name}={value} has no effect without {what}; leave it out")
 
 
 def train(config: DQNConfig, run: Run) -> dict[str, float] | None:

@@ -187,6 +187,8 @@ def test_the_command_leaves_what_ours_leaves(tmp_path, capsys, algorithm, option
         "time/steps_per_second", "train/value_loss" if algorithm == "sb3-a2c" else "train/loss",
     }  # fmt: skip
     assert {entry["value"] for entry in scalars if entry["tag"] == "train/episode_length"} == {9}
+    assert main(["inspect", str(path), "--runs", str(tmp_path)]) == 2
+    assert f"is a run of {algorithm}, and peers cannot be inspected" in capsys.readouterr().err
     player, config, step = load(path)  # the policy by itself: no zip, no code
     assert step >= 400 and not list(path.rglob("*.zip"))
     again = evaluate(player, played(config), 5)
