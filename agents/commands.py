@@ -243,7 +243,7 @@ class Inspect(Command):
 
         from agents.environments import first_seed
         from agents.evaluate import load
-        from agents.inspect import METRICS, inspect
+        from agents.inspect import METRICS, inspect, look
         from lab import device
         from lab.run import Run, slug
 
@@ -255,9 +255,12 @@ class Inspect(Command):
             "game_seed": self.seed,
         }  # fmt: skip
         name = self.name or slug(f"inspect-{self.run.resolve().name}")
-        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=METRICS) as run:
-            found, steps = inspect(agent, config, run, self.episodes, self.states, first_seed(self.seed, 4_000_000))
-            run.finish(found, steps=steps)
+        seed = first_seed(self.seed, 4_000_000)
+        with device.threads(config.threads):
+            seen = look(agent, config, self.episodes, self.states, seed)  # no run is made of what cannot be pictured
+            with Run.open(self.runs, name, settings, metrics=METRICS) as run:
+                found, steps = inspect(agent, config, run, seen, self.episodes, self.states, seed)
+                run.finish(found, steps=steps)
         self.measures(f"{config.env} after {step:,} agent steps: {steps:,} steps of play", found)
         self.done({"env": config.env, "agent_step": step, "steps": steps, **found}, run.path)
 

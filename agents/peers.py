@@ -283,7 +283,7 @@ def check(config: PeerConfig) -> None:
             raise InputError(f"{name} must lie in [0, 1], not {value}")
         if name in ("entropy", "value") and not 0 <= value < math.inf:
             raise InputError(f"{name} must be at least 0, not {value}")
-    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("num_envs", 4096)):
+    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("num_envs", 4096), ("learning_rate", 1e30)):
         if not 0 <= getattr(config, name) <= most:
             raise InputError(f"{name} must lie in 0 .. {most}, not {getattr(config, name)}")
     device.choose(config.device)

@@ -311,6 +311,7 @@ def test_a_policy_that_its_config_does_not_describe_is_refused(tmp_path, changed
         ("sb3-ppo --env CartPole-v1 --batch-size 100", "does not divide the 256 transitions"),
         ("sb3-ppo --env CartPole-v1 --batch-size 1", "batch_size must be at least 2"),
         ("sb3-ppo --env CartPole-v1 --rollout 100000000000", "rollout=100,000,000,000 takes"),
+        ("sb3-a2c --env CartPole-v1 --learning-rate 1e38", "learning_rate must lie in 0 .. 1e+30"),
         ("sb3-a2c --env CartPole-v1 --rollout 100000000000", "give at most"),
         ("sb3-ppo --env ALE/Pong-v5 --stack 8", "leave stack=8 out"),
         ("sb3-a2c --env lab/Catch-v0 --stack 11", "stack=11 is more than the sides of a frame"),

@@ -1,6 +1,7 @@
 """The commands about runs, on good runs and on damaged ones, as they are typed."""
 
 import contextlib
+import itertools
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from agents import evaluate, inspect
+from envs.catch import Catch
 from lab import checkpoint, record
 from lab.cli import main
 from lab.run import Run
@@ -67,6 +69,15 @@ def test_another_seed_plays_other_games(runs, monkeypatch, capsys):
                 main([command, str(runs / "catch"), "--seed", seed, "--runs", str(runs)])
     assert np.diff(given)[::2].tolist() == [4096] * 3
     assert given[::2] == [3_000_000, 2_000_000, 4_000_000]
+
+
+@pytest.mark.parametrize("command", ["watch", "inspect"])
+def test_pictures_that_change_their_size_leave_no_run(runs, monkeypatch, capsys, command):
+    sizes = itertools.count(20)
+    monkeypatch.setattr(Catch, "render", lambda _: np.zeros((next(sizes), 20, 3), np.uint8))
+    said = refusal(capsys, command, runs / "catch", "--runs", runs)
+    assert "lab/Catch-v0 draws pictures of several sizes" in said
+    assert sorted(path.name for path in runs.iterdir()) == ["catch"]
 
 
 def test_what_is_said_of_a_policy_can_be_compared(runs, capsys):
