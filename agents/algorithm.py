@@ -7,6 +7,7 @@ limit, on which Algorithm 1 is silent, bootstraps.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,15 +20,16 @@ from agents.ahead import Ahead
 from agents.capture import Captured
 from agents.config import DQNConfig
 from agents.dqn import DQN, Studied
-from agents.environments import make_envs
+from agents.environments import first_seed, make_envs
 from agents.exploration import linear_epsilon, spread
 from agents.helper import Helper, breathe
 from agents.prioritised import PrioritisedReplay
 from agents.replay import Replay
 from agents.trunk import tiles
 from envs import is_atari
+from envs.vector import Elsewhere
 from lab import device
-from lab.console import messages
+from lab.errors import Notice
 
 
 def _replay(
@@ -108,7 +110,7 @@ class Training:
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0
         self.loss = torch.tensor(torch.nan)  # of the newest update, left on its device
-        self.state, _ = self.envs.reset(seed=config.seed)
+        self.state, _ = self.envs.reset(seed=first_seed(config.seed))
         self.ended = np.zeros(config.num_envs, bool)  # environments whose next step only resets them
         self.episode_return = np.zeros(config.num_envs)
         self.episode_length = np.zeros(config.num_envs, int)
@@ -213,11 +215,17 @@ class Training:
         self.replay.load_state_dict(state["replay"])
         self.step, self.updates, self.loss = state["step"], state["updates"], state["loss"]
         self.errors = state.get("errors", [])  # older checkpoints have none: their replay knew them at once
-        if state["envs"] is None:  # the emulator cannot be put back: new games, and no transition into them
-            messages.print("the emulator cannot be put back where it was: new games begin", soft_wrap=True)
+        try:
+            if state["envs"] is None:
+                raise Elsewhere("sticky actions are chance that cannot be brought about again")
+            self.state = self.envs.restore(state["envs"])
+        except Elsewhere as reason:  # new games, and no transition into them
+            warnings.warn(
+                f"{self.config.env} cannot be put back where it was ({' '.join(str(reason).split())}): new games begin",
+                Notice, stacklevel=2,
+            )  # fmt: skip
             self.replay.cut()
-            self.state, _ = self.envs.reset(seed=self.config.seed + self.step)
+            self.state, _ = self.envs.reset(seed=first_seed(self.config.seed + self.step))
             return
-        self.state = self.envs.restore(state["envs"])
         self.ended = state["ended"]
         self.episode_return, self.episode_length = state["episode_return"], state["episode_length"]

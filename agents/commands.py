@@ -1,6 +1,7 @@
 """The commands that train agents and play with them."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,13 +32,14 @@ class TrainDQN(Command):
 
     def __call__(self) -> None:
         from agents.environments import check_playable
-        from agents.train import METRICS, check, train
+        from agents.train import METRICS, check, check_effect, train
         from lab.jsonfile import read_json
         from lab.run import RESULT, Run, slug
 
         config = self.config
         check(config)
         check_playable(config, self.runs)  # what cannot work is said before a run is made
+        check_effect(config, preset(config.env, self.preset))
         name = self.name or slug(f"dqn-{config.env.removeprefix('ALE/').lower()}")
         path = Run.find(self.runs, name, config) if self.resume else None
         if path and (path / RESULT).exists():  # done already
@@ -71,6 +73,7 @@ class Evaluate(Command):
     """Another seed, other games."""
 
     def __call__(self) -> None:
+        from agents.environments import first_seed
         from agents.evaluate import evaluate, evaluation_epsilon, summarise
         from lab import device
         from lab.errors import InputError
@@ -81,28 +84,36 @@ class Evaluate(Command):
         _check_seed(self.seed)
         agent, config, step = _load(self.run)
         settings = {
-            "run": str(self.run), "agent_step": step, "episodes": self.episodes, "seed": self.seed,
+            **_described(self.run, config, step), "episodes": self.episodes, "game_seed": self.seed,
             "epsilon": evaluation_epsilon(config),
         }  # fmt: skip
         name = self.name or slug(f"evaluate-{self.run.resolve().name}")
         with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return_mean"]) as run:
-            scores = evaluate(agent, config, self.episodes, seed=3_000_000 + self.seed)
+            scores = evaluate(agent, config, self.episodes, seed=first_seed(self.seed, 3_000_000))
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
-                run.scalars({"eval/return": row["return"], "eval/length": row["length"]}, episode)
+                run.scalars({"eval/episode_return": row["return"], "eval/episode_length": row["length"]}, episode)
             summary = summarise(scores["return"].to_numpy(), config.env)
+            known = {tag: value for tag, value in summary.items() if math.isfinite(value)}  # one episode: no interval
+            run.scalars(known, self.episodes)
             run.finish(summary)
         title = f"{config.env} after {step:,} agent steps: {self.episodes} episodes, epsilon {settings['epsilon']}"
         self.measures(title, summary)
         self.done({"env": config.env, "episodes": self.episodes, "agent_step": step, **summary}, run.path)
 
 
-def _load(run: Path) -> tuple[Any, DQNConfig, int]:
-    """The trained agent of a run, ours or a peer, its environment's config, and the agent step it was saved at."""
+def _peer(run: Path) -> str:
+    """The algorithm of the run in folder `run` if it is a peer's, else nothing."""
     from lab.jsonfile import read_json
     from lab.run import CONFIG
 
-    if (run / CONFIG).exists() and "algorithm" in read_json(run / CONFIG):
+    named = str(read_json(run / CONFIG).get("algorithm")) if (run / CONFIG).exists() else ""
+    return named if named.startswith("sb3-") else ""
+
+
+def _load(run: Path) -> tuple[Any, DQNConfig, int]:
+    """The trained agent of a run, ours or a peer, its environment's config, and the agent step it was saved at."""
+    if _peer(run):
         from agents import peers
 
         player, config, step = peers.load(run)
@@ -110,6 +121,15 @@ def _load(run: Path) -> tuple[Any, DQNConfig, int]:
     from agents.evaluate import load
 
     return load(run)
+
+
+def _described(run: Path, config: DQNConfig, step: int) -> dict[str, Any]:
+    """What the settings of a run about the policy of `run` say of it, under the names by which lab compare reads them;
+    seed: that of its training."""
+    return {
+        "algorithm": _peer(run) or "dqn", "env": config.env, "protocol": config.protocol, "seed": config.seed,
+        "run": str(run), "agent_step": step,
+    }  # fmt: skip
 
 
 def _check_seed(seed: int) -> None:
@@ -129,16 +149,18 @@ class Watch(Command):
     """Another seed, another game."""
 
     def __call__(self) -> None:
+        from agents.environments import first_seed
         from agents.evaluate import film
         from lab import device
         from lab.run import Run, slug
 
         _check_seed(self.seed)
         agent, config, step = _load(self.run)
-        settings = {"run": str(self.run), "agent_step": step, "seed": self.seed}
+        settings = {**_described(self.run, config, step), "game_seed": self.seed}
         name = self.name or slug(f"watch-{self.run.resolve().name}")
         with device.threads(config.threads):
-            frames, score = film(agent, config, 2_000_000 + self.seed)  # no run is made of what draws no pictures
+            # no run is made of what draws no pictures
+            frames, score = film(agent, config, first_seed(self.seed, 2_000_000))
         with Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:
             path = run.video("eval/episode", frames, fps=15)
             run.finish({"eval/return": score}, steps=len(frames) - 1)
@@ -219,20 +241,26 @@ class Inspect(Command):
                 raise InputError(f"--{name} must lie in {least} .. {most}, not {value}")
         _check_seed(self.seed)
 
+        from agents.environments import first_seed
         from agents.evaluate import load
-        from agents.inspect import METRICS, inspect
+        from agents.inspect import METRICS, inspect, look
         from lab import device
         from lab.run import Run, slug
 
+        if peer := _peer(self.run):
+            raise InputError(f"{self.run} is a run of {peer}, and peers cannot be inspected; lab watch films them too")
         agent, config, step = load(self.run)
         settings = {
-            "run": str(self.run), "agent_step": step, "episodes": self.episodes, "states": self.states,
-            "seed": self.seed,
+            **_described(self.run, config, step), "episodes": self.episodes, "states": self.states,
+            "game_seed": self.seed,
         }  # fmt: skip
         name = self.name or slug(f"inspect-{self.run.resolve().name}")
-        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=METRICS) as run:
-            found, steps = inspect(agent, config, run, self.episodes, self.states, 4_000_000 + self.seed)
-            run.finish(found, steps=steps)
+        seed = first_seed(self.seed, 4_000_000)
+        with device.threads(config.threads):
+            seen = look(agent, config, self.episodes, self.states, seed)  # no run is made of what cannot be pictured
+            with Run.open(self.runs, name, settings, metrics=METRICS) as run:
+                found, steps = inspect(agent, config, run, seen, self.episodes, self.states, seed)
+                run.finish(found, steps=steps)
         self.measures(f"{config.env} after {step:,} agent steps: {steps:,} steps of play", found)
         self.done({"env": config.env, "agent_step": step, "steps": steps, **found}, run.path)
 

@@ -76,7 +76,8 @@ class DQNConfig(PlayConfig):
     double: bool = False
     """Double DQN (van Hasselt et al., 2016): the online network chooses the action that the target network values."""
     optimizer: Literal["adam", "rmsprop"] = "adam"
-    """Adam (epsilon 1.5e-4, as in Rainbow), or Nature's centred RMSProp (decay .95, epsilon .01)."""
+    """Adam (epsilon 1.5e-4, as in Rainbow), or Nature's centred RMSProp (decay .95, epsilon .01 for gradients summed
+    over the minibatch)."""
     anneal: bool = False
     """Let the step size fall linearly to 0 by the end of training."""
     anneal_share: float = 1.0

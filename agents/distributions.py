@@ -62,7 +62,9 @@ class Categorical:
         position = td_target(reward[:, None], terminal[:, None], self.support, gamma[:, None])  # (B, N)
         target = categorical_projection(position, functional.softmax(following, dim=1), self.support)
         loss = -(target * functional.log_softmax(chosen, dim=1)).sum(dim=1)
-        return loss, loss.detach()  # Rainbow's priority (Hessel et al., 2018): the loss itself
+        # Rainbow's priority (Hessel et al., 2018) is the KL divergence, which is 0 for what was foreseen
+        entropy = -torch.special.xlogy(target, target).sum(dim=1)
+        return loss, (loss.detach() - entropy).clamp(min=0)
 
 
 class Quantile:

@@ -14,7 +14,17 @@ from agents.config import DQNConfig
 from agents.networks import QNetwork
 from lab.errors import InputError, unknown
 
+STRIDE = 4096  # more than environments are ever stepped side by side
 FRAME_TYPES = ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+
+
+def first_seed(seed: int, base: int = 0) -> int:
+    """What to reset environments with so that those of another seed play other games: base, for seed 0.
+
+    Gymnasium's and ALE's vector environments give environment i this plus i; with seeds next to each other all of
+    their games but one would be the same. ALE wants less than 2^31: seeds that lie 524,287 apart come together again.
+    """
+    return (base + seed * STRIDE) % (2**31 - STRIDE)
 
 
 def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
@@ -30,6 +40,13 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
     return made
 
 
+def has_pixels(config: DQNConfig) -> bool:
+    """Whether the environment's frames are uint8."""
+    made = make_envs(config, 1)
+    made.close()
+    return made.single_observation_space.dtype == "uint8"
+
+
 def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
     """Raises InputError if the config's environment has frames for which there is no network or a stack that it does
     not take, or if its replay would not fit: into memory, or onto the disk of `folder`.
@@ -42,6 +59,8 @@ def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
     try:
         if space.dtype.name not in FRAME_TYPES:
             raise ValueError(f"frames of type {space.dtype} are not among {', '.join(FRAME_TYPES)}")
+        if not prod(space.shape):
+            raise ValueError(f"its observations, of shape {space.shape[1:]}, hold nothing")
         with torch.device("meta"):
             QNetwork(space.shape, 1)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """Playing with a trained policy: scores by the protocol, and films."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,15 @@ import envs
 from agents import scores
 from agents.config import DQNConfig
 from agents.dqn import DQN
-from agents.environments import make_envs
+from agents.environments import first_seed, make_envs
 from envs.atari import PROTOCOLS
 from lab import checkpoint, device, stats
 from lab.console import bar
-from lab.errors import InputError
+from lab.errors import InputError, Notice
 from lab.jsonfile import read_json
 from lab.run import CONFIG
 
+LONGEST = 27_000  # agent steps of an episode that is scored: Atari's limit of 108,000 frames
 MAX_FILM = 3_000  # agent steps of a film: 200 s of Atari at 15 steps a second
 
 
@@ -44,30 +46,42 @@ def evaluation_epsilon(config: DQNConfig) -> float:
 def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000) -> pd.DataFrame:
     """Play whole episodes on environments of their own, with raw rewards; one row an episode: return, length.
 
-    Each environment plays its share and its first episodes count, so that short ones are not preferred.
+    seed: of the games and of random actions; another training seed plays other games by it (see first_seed).
+    Each environment plays its share and its first episodes count, so that short ones are not preferred. An episode that
+    has not ended after LONGEST agent steps counts as it stands, which a Notice says, and a new one begins.
     """
     num_envs = min(episodes, 8)
     quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
     games = make_envs(config, num_envs)
     random = torch.Generator().manual_seed(seed)
     epsilon = evaluation_epsilon(config)
-    state, _ = games.reset(seed=seed + config.seed)
+    state, _ = games.reset(seed=first_seed(config.seed, seed))
     ended = np.zeros(num_envs, bool)
     total, length = np.zeros(num_envs), np.zeros(num_envs, int)
     rows: list[tuple[float, int]] = []
+    cut = 0  # episodes
     with bar(f"evaluate {config.env}", episodes, "episodes") as advance:
         while quota.any():
             state, reward, terminated, truncated, _ = games.step(agent.act(state, epsilon, random))
             total += reward  # 0 where the step only reset the environment
             length += ~ended
             ended = terminated | truncated
-            for i in np.flatnonzero(ended):
+            endless = ~ended & (length >= LONGEST)
+            for i in np.flatnonzero(ended | endless):
                 if quota[i]:
                     rows.append((float(total[i]), int(length[i])))
                     quota[i] -= 1
+                    cut += endless[i]
                     advance()
                 total[i], length[i] = 0.0, 0
+            if endless.any():
+                state, _ = games.reset(options={"reset_mask": endless})
     games.close()
+    if cut:
+        warnings.warn(
+            f"{config.env}: {cut} of {episodes} episodes had not ended after {LONGEST:,} agent steps, and count as "
+            "they stood; give the environment a time limit (max_episode_steps)", Notice, stacklevel=2,
+        )  # fmt: skip
     return pd.DataFrame(rows, columns=["return", "length"])
 
 
@@ -114,7 +128,34 @@ def _filmed(config: DQNConfig) -> tuple[VectorEnv, Camera]:
     if "rgb_array" not in modes:
         raise InputError(f"environment {config.env} draws no pictures: its render_modes {modes} lack rgb_array")
     game = make_envs(config, 1, render_mode="rgb_array")
-    return game, lambda _: game.render()[0]
+    game.reset()
+    shape = _drawn(game, config.env).shape
+
+    def picture(_: np.ndarray | None) -> np.ndarray:
+        taken = _drawn(game, config.env)
+        if taken.shape != shape:
+            raise InputError(
+                f"environment {config.env} draws pictures of several sizes, {shape} and {taken.shape}; a film needs one"
+            )
+        return taken
+
+    return game, picture
+
+
+def _drawn(game: VectorEnv, env: str) -> np.ndarray:
+    """The picture (height, width, 3) uint8 that the environment draws now. Raises InputError if it is none."""
+    try:
+        picture = np.asarray(game.render()[0])
+    except Exception as error:  # an environment is anybody's code
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"environment {env} draws no pictures: {reason}") from error
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or min(picture.shape) < 2:
+        what = "None" if picture.dtype == object else f"{picture.shape} {picture.dtype}"
+        raise InputError(
+            f"environment {env} draws no pictures that can be filmed: render() gives {what}; let it give arrays "
+            "(height, width, 3) uint8 of at least 2 x 2 pixels"
+        )
+    return picture
 
 
 def load(run: Path) -> tuple[DQN, DQNConfig, int]:

@@ -104,12 +104,16 @@ def agreement(points: np.ndarray, value: np.ndarray, step: np.ndarray, apart: in
     return 1 - float(np.mean(np.square(errors))) / spread if errors and spread else float("nan")
 
 
-def inspect(
-    agent: DQN, config: DQNConfig, run: Run, episodes: int, states: int, seed: int
-) -> tuple[dict[str, float], int]:
-    """Play with the agent and write what it shows to `run`; the metrics, and how many steps the timeline has."""
+def look(agent: DQN, config: DQNConfig, episodes: int, states: int, seed: int) -> Play:
+    """The play to inspect, by the agent in float32. Raises InputError where it cannot be pictured."""
     agent.bfloat16 = False  # its eight bits would show as noise in differences of values
-    everything = play(agent, config, episodes, states, seed)
+    return play(agent, config, episodes, states, seed)
+
+
+def inspect(
+    agent: DQN, config: DQNConfig, run: Run, everything: Play, episodes: int, states: int, seed: int
+) -> tuple[dict[str, float], int]:
+    """Write what the play of `look` shows to `run`; the metrics, and how many steps the timeline has."""
     returns = following(everything, config.gamma, config.clip_rewards)
     shown = everything.of(slice(min(np.count_nonzero(everything.episode < episodes), MAX_FILM + episodes)))
     expected = returns[: len(shown.q)][shown.taken]

@@ -29,7 +29,7 @@ def optimizer(config: DQNConfig, parameters: list[nn.Parameter], where: torch.de
     )
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=rate, eps=EPSILON, fused=True, capturable=capturable)
-    return torch.optim.RMSprop(parameters, lr=rate, alpha=0.95, eps=0.01, centered=True, capturable=capturable)
+    return NatureRMSProp(parameters, rate, config.batch_size)
 
 
 def clip(parameters: Iterable[nn.Parameter], rows: "RowsAdam | None", most: float) -> None:
@@ -40,6 +40,36 @@ def clip(parameters: Iterable[nn.Parameter], rows: "RowsAdam | None", most: floa
         norm = torch.hypot(norm, rows.norm())
         rows.scale((most / (norm + 1e-6)).clamp(max=1.0))
     nn.utils.clip_grads_with_norm_(parameters, most, norm)
+
+
+class NatureRMSProp(torch.optim.Optimizer):
+    """The centred RMSProp of Mnih et al. (2015), extended data table 1, for gradients that are a mean over a minibatch.
+
+    Theirs, with epsilon .01 inside the root, is applied to the gradients' sum over it: B times the mean, so that the
+    same step divides the mean by sqrt(variance + .01 / B^2).
+    """
+
+    DECAY, EPSILON = 0.95, 0.01
+
+    def __init__(self, parameters: Sequence[nn.Parameter], lr: float | Tensor, batch_size: int):
+        """batch_size: transitions in a minibatch, B; lr: a tensor where a CUDA graph is to see it change."""
+        super().__init__(parameters, {"lr": lr})
+        self.epsilon = self.EPSILON / batch_size**2
+        for each in parameters:
+            self.state[each] = {"grad_avg": torch.zeros_like(each), "square_avg": torch.zeros_like(each)}
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            for weights in group["params"]:
+                if (gradient := weights.grad) is None:
+                    continue
+                state = self.state[weights]
+                mean, square = state["grad_avg"], state["square_avg"]
+                mean.lerp_(gradient, 1 - self.DECAY)
+                square.mul_(self.DECAY).addcmul_(gradient, gradient, value=1 - self.DECAY)
+                root = torch.addcmul(square, mean, mean, value=-1).clamp_(min=0).add_(self.epsilon).sqrt_()
+                weights.sub_(torch.div(gradient, root, out=root).mul_(group["lr"]))
 
 
 class QuickAdam(torch.optim.Adam):

@@ -29,9 +29,10 @@ from torch.nn import functional
 
 from agents import config as ours
 from agents.config import DQNConfig
-from agents.environments import check_playable, make_envs
+from agents.environments import check_playable, first_seed, make_envs
 from agents.evaluate import evaluate
 from agents.exploration import epsilon_greedy
+from agents.finite import diverged, finite, gives_none
 from agents.peer_config import PeerConfig, SB3A2CConfig, SB3DQNConfig, SB3PPOConfig
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
@@ -66,8 +67,9 @@ class Adapter(VecEnv):
     lost life that ends the bootstrap is `done` too, but the game, its stack of frames and its episode go on.
     """
 
-    def __init__(self, games: VectorEnv, clip_rewards: bool = True):
-        self.games, self.clip_rewards = games, clip_rewards
+    def __init__(self, games: VectorEnv, clip_rewards: bool = True, name: str = ""):
+        """name: of the environment, where it is to be named in an error."""
+        self.games, self.clip_rewards, self.name = games, clip_rewards, name
         self.step_count = 0  # agent steps taken
         # (agent step, return, length) of each episode that the newest step ended: raw rewards, whole games
         self.episodes: list[tuple[int, float, int]] = []
@@ -97,9 +99,12 @@ class Adapter(VecEnv):
         for i in np.flatnonzero(done):
             infos[i] = {"terminal_observation": state[i].copy(), "TimeLimit.truncated": not terminal[i]}
         self._count(reward, over)
+        learned = np.sign(reward) if self.clip_rewards else reward
+        for name, numbers in (("rewards", learned), ("observations", state)):
+            if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+                raise gives_none(self.name, name)
         if over.any():
             state, _ = self.games.reset(options={"reset_mask": over})
-        learned = np.sign(reward) if self.clip_rewards else reward
         return state, learned.astype(np.float32), done, infos
 
     def _count(self, reward: np.ndarray, over: np.ndarray) -> None:
@@ -230,9 +235,19 @@ class Reporter(BaseCallback):
             self.run.scalars({"train/episode_return": episode_return, "train/episode_length": length}, at)
             self.recent = [*self.recent[-99:], episode_return]
         if step // every > (step - self.games.num_envs) // every:
-            self.run.scalars({**self._curves(), "time/steps_per_second": self.steps_per_second()}, step)
+            curves = self._curves()
+            self.run.scalars({**curves, "time/steps_per_second": self.steps_per_second()}, step)
+            self.check_finite(curves)
         self.advance(self.games.num_envs, note=f"return {np.mean(self.recent):.2f}" if self.recent else "")
         return not self.stopping()
+
+    def check_finite(self, curves: dict[str, float] | None = None) -> None:
+        """Raises InputError if a loss among the curves, or a weight, is not finite."""
+        lost = [tag for tag, value in (curves or {}).items() if "loss" in tag and not math.isfinite(value)]
+        if lost:
+            raise diverged(self.games.step_count, f"{lost[0]} is {(curves or {})[lost[0]]}")
+        if not finite(self.model.policy.state_dict().values()):
+            raise diverged(self.games.step_count, "weights are not finite")
 
     def _curves(self) -> dict[str, float]:
         known = self.model.logger.name_to_value
@@ -268,7 +283,7 @@ def check(config: PeerConfig) -> None:
             raise InputError(f"{name} must lie in [0, 1], not {value}")
         if name in ("entropy", "value") and not 0 <= value < math.inf:
             raise InputError(f"{name} must be at least 0, not {value}")
-    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("num_envs", 4096)):
+    for name, most in (("seed", 2**30), ("threads", 1024), ("stack", 255), ("num_envs", 4096), ("learning_rate", 1e30)):
         if not 0 <= getattr(config, name) <= most:
             raise InputError(f"{name} must lie in 0 .. {most}, not {getattr(config, name)}")
     device.choose(config.device)
@@ -278,8 +293,13 @@ def check(config: PeerConfig) -> None:
     games.close()
     if len(space.shape) == 3 and space.shape[0] > min(space.shape[1:]):
         raise InputError(f"stack={config.stack} is more than the sides of a frame, {space.shape[1:]}; give fewer")
+    state = space.dtype.itemsize * math.prod(space.shape)  # bytes
     if isinstance(config, SB3DQNConfig):
-        _check_memory(config, 2 * space.dtype.itemsize * math.prod(space.shape))
+        _check_memory("replay_capacity", config.replay_capacity, 2 * state)
+    if isinstance(config, SB3A2CConfig | SB3PPOConfig):  # a rollout, and its copy in another order
+        _check_memory("rollout", config.rollout, 2 * config.num_envs * (state + 32))
+    if isinstance(config, SB3PPOConfig) and config.batch_size < 2:
+        raise InputError("batch_size must be at least 2, as PPO divides by the minibatch's deviation; it is 1")
     if isinstance(config, SB3PPOConfig) and config.rollout * config.num_envs % config.batch_size:
         raise InputError(
             f"batch_size={config.batch_size} does not divide the {config.rollout * config.num_envs} transitions of a "
@@ -287,13 +307,13 @@ def check(config: PeerConfig) -> None:
         )
 
 
-def _check_memory(config: SB3DQNConfig, transition: int) -> None:
-    """transition: bytes. A replay that does not fit is said before training, not by the system that ends it."""
-    needed, there = config.replay_capacity * transition, device.memory_available()
+def _check_memory(name: str, value: int, each: int) -> None:
+    """What does not fit is said before training, not by its end. each: bytes per unit of the setting."""
+    needed, there = value * each, device.memory_available()
     if needed > there:
         raise InputError(
-            f"replay_capacity={config.replay_capacity:,} takes {needed / 2**30:,.1f} GiB, and {there / 2**30:.1f} GiB "
-            f"are free; give at most {there // transition:,}"
+            f"{name}={value:,} takes {needed / 2**30:,.1f} GiB, and {there / 2**30:.1f} GiB are free; "
+            f"give at most {there // each:,}"
         )
 
 
@@ -308,12 +328,21 @@ def train(config: PeerConfig, run: Run) -> dict[str, float] | None:
 
 
 def _train(config: PeerConfig, run: Run) -> dict[str, float] | None:
-    games = Adapter(make_envs(played(config), config.num_envs), config.clip_rewards)
+    games = Adapter(make_envs(played(config), config.num_envs), config.clip_rewards, config.env)
     model = build(config, games, device.choose(config.device))
+    games.seed(first_seed(config.seed))  # the model gave them its own
     model.set_logger(Logger(folder=None, output_formats=[]))  # its own would write to a folder of its own
     with bar(config.env, config.total_steps, "steps") as advance, stop_wanted() as stopping:
         reporter = Reporter(config, run, games, advance, stopping)
-        model.learn(config.total_steps, callback=reporter, log_interval=None)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # its statistics of what diverged, which is said below
+                model.learn(config.total_steps, callback=reporter, log_interval=None)
+        except ValueError as error:
+            if "Expected parameter logits" not in str(error):
+                raise
+            # torch's distribution refuses what the policy says of the actions
+            raise diverged(games.step_count, "the policy's numbers are not finite") from error
+        reporter.check_finite()
         stopped = stopping()
     steps_per_second = reporter.steps_per_second()
     games.close()
@@ -354,7 +383,7 @@ def load(run: Path) -> tuple[Player, PeerConfig, int]:
     Raises InputError if there is none.
     """
     values = read_json(run / CONFIG)
-    algorithm = values.pop("algorithm", "")
+    algorithm = str(values.pop("algorithm", ""))
     kind = CONFIGS.get(algorithm)
     found = checkpoint.load_newest(run / "policy")
     if kind is None or found is None:
@@ -363,9 +392,19 @@ def load(run: Path) -> tuple[Player, PeerConfig, int]:
         config = kind(**values)
     except TypeError:
         raise InputError(f"{run} is no run of lab train {algorithm}: {CONFIG} has other settings") from None
+    weights = found[1].get("policy", {})
+    if not finite(weights.values()):
+        raise InputError(
+            f"the policy of {run} at agent step {found[0]:,} has weights that are not finite; train it anew"
+        )
     games = Adapter(make_envs(played(config), config.num_envs))
     nothing_kept = replace(config, replay_capacity=1) if isinstance(config, SB3DQNConfig) else config
     model = build(nothing_kept, games, torch.device("cpu"))
     games.close()
-    model.policy.load_state_dict(found[1]["policy"])
+    try:
+        model.policy.load_state_dict(weights)
+    except RuntimeError:
+        raise InputError(
+            f"the policy of {run} does not fit {config.env} as {CONFIG} describes it; train it anew"
+        ) from None
     return Player(model), config, found[0]

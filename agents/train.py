@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from agents.algorithm import Tick, Training
 from agents.config import DQNConfig
 from agents.dqn import DQN
-from agents.environments import check_playable
+from agents.environments import check_playable, has_pixels
 from agents.evaluate import evaluate
+from agents.finite import diverged, finite, gives_none
 from agents.networks import no_noise
+from agents.prioritised import PrioritisedReplay
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -24,10 +26,6 @@ METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
 _SILENT = (
     "agent step {:,}: a whole layer of Q is 0, so all states look alike to it; if it stays so nothing more is learned. "
     "Begin again with a smaller --learning-rate, or on pixels with --centred"
-)
-_DIVERGED = (
-    "agent step {:,}: the loss is {}, so nothing more can be learned; begin again under another --name with a smaller "
-    "--learning-rate, or with --max-gradient-norm 10"
 )
 _AT_MOST = {
     "seed": 2**30, "threads": 1024, "stack": 255, "n_step": 1000, "num_envs": 4096, "atoms": 1000,
@@ -60,6 +58,11 @@ def check(config: DQNConfig) -> None:
         raise InputError("memory_map is for main memory, and the GPU has its own; leave it out or give --device cpu")
     if config.atoms == 1:
         raise InputError("atoms=1 describes no distribution; give at least 2, or 0 for the usual number")
+    if config.batch_size > config.replay_capacity:
+        raise InputError(
+            f"batch_size={config.batch_size} is more than the replay holds, replay_capacity={config.replay_capacity}; "
+            "give a smaller one"
+        )
     least = (config.n_step + 4) * config.num_envs  # by then there is a whole transition, even behind a reset
     if config.learning_starts < least:
         raise InputError(
@@ -73,6 +76,24 @@ def check(config: DQNConfig) -> None:
             f"give at least {least}"
         )
     device.choose(config.device)
+
+
+def check_effect(config: DQNConfig, usual: DQNConfig) -> None:
+    """Raises InputError for a setting that was given, and so is not the `usual` one, and has no effect beside the rest.
+
+    usual: the settings of the preset. It may have such a one, which another option has made idle.
+    """
+    needed = {
+        "anneal_share": (config.anneal, "--anneal"),
+        "atoms": (config.distribution != "expected", "--distribution"),
+        "v_max": (config.distribution == "categorical", "--distribution categorical"),
+        "priority_beta": (config.priority_alpha > 0, "--priority-alpha"),
+        "centred": (has_pixels(config), "frames of uint8 pixels"),
+    }
+    for name, (works, what) in needed.items():
+        value = getattr(config, name)
+        if not works and value not in (getattr(usual, name), getattr(DQNConfig, name)):
+            raise InputError(f"{name}={value} has no effect without {what}; leave it out")
 
 
 def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
@@ -112,8 +133,7 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
             if step // config.log_every > before // config.log_every:
                 curves = _curves(training, tick, recent)
                 run.scalars(curves, step)
-                if not math.isfinite(curves.get("train/loss", 0)):
-                    raise InputError(_DIVERGED.format(step, curves["train/loss"]))
+                _check_finite(training)
                 if curves["train/dormant_units"] == 1 and not silent:
                     silent = True
                     messages.print(_SILENT.format(step), soft_wrap=True)
@@ -149,8 +169,34 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     return metrics
 
 
+def _check_finite(training: Training) -> None:
+    """Raises InputError if the loss, a weight or a priority is not finite: nothing more can be learned then.
+
+    An infinite error may leave loss and weights alone, as Huber's gradient is 1 there, and yet its transition is all
+    that a prioritised replay draws from then on.
+    """
+    agent, replay = training.agent, training.replay
+    loss = float(training.loss) if training.updates else 0.0
+    if not math.isfinite(loss):
+        what = f"the loss is {loss}"
+    elif isinstance(replay, PrioritisedReplay) and not finite([replay.highest]):
+        what = "a priority is not finite"
+    elif not finite(agent.q.state_dict().values()):
+        what = "weights are not finite"
+    else:
+        return
+    for name, kept in (("rewards", replay.rewards), ("observations", replay.frames)):
+        if kept.is_floating_point() and not finite([kept[: len(replay)]]):
+            raise gives_none(training.config.env, name)
+    raise diverged(training.step, what, ", or with --max-gradient-norm 10")
+
+
 def _save(run: Run, training: Training, recent: list[float]) -> None:
-    """A checkpoint to resume from, and beside it, small and by itself, the policy to evaluate and watch."""
+    """A checkpoint to resume from, and beside it, small and by itself, the policy to evaluate and watch.
+
+    Raises InputError rather than save what is not finite.
+    """
+    _check_finite(training)
     began, started = time.perf_counter(), time.time()
     path = run.checkpoint(training.step, {"training": training.state_dict(), "recent": recent})
     seconds = time.perf_counter() - began

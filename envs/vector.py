@@ -4,6 +4,7 @@ Observations are (num_envs, stack, *frame), the newest frame last, zero-padded a
 NEXT_STEP throughout; info["life_lost"] is there for every environment.
 """
 
+import hashlib
 import importlib
 from typing import Any
 
@@ -56,6 +57,10 @@ def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: in
     return Replayable(env_id, num_envs, stack, **options)
 
 
+class Elsewhere(Exception):
+    """Environments cannot be put back where a snapshot was taken; the message says why."""
+
+
 class _Tape(gymnasium.Wrapper):
     """Notes how the running episode came about: the random state it began with and the actions since."""
 
@@ -88,7 +93,7 @@ class Replayable(SyncVectorEnv):
     """Environments in this process that can be put back, bit for bit, where a snapshot was taken.
 
     They are put back by repeating the running episode, which is exact where an environment's only source of chance is
-    Gymnasium's own `np_random`.
+    Gymnasium's own `np_random`. A snapshot knows its observations by their hash, so that `restore` notices where not.
     """
 
     def __init__(self, env_id: str, num_envs: int, stack: int, **options: Any):
@@ -113,11 +118,23 @@ class Replayable(SyncVectorEnv):
     def snapshot(self) -> Snapshot:
         """What `restore` needs; JSON types only."""
         tapes = [{"origin": env.origin, "actions": list(env.actions)} for env in self.envs]
-        return {"tapes": tapes, "ended": self._autoreset_envs.tolist()}
+        return {"tapes": tapes, "ended": self._autoreset_envs.tolist(), "seen": self._seen()}
+
+    def _seen(self) -> str:
+        """The hash of the present observations."""
+        return hashlib.sha256(np.stack(self._env_obs).tobytes()).hexdigest()
 
     def restore(self, snapshot: Snapshot) -> np.ndarray:
-        """Go back to where `snapshot` was taken; returns the observations there."""
+        """Go back to where `snapshot` was taken; returns the observations there.
+
+        Raises Elsewhere where that is not where the same seeds and actions lead (older snapshots cannot tell).
+        """
         self.reset()
-        self._env_obs = [env.replay(**tape) for env, tape in zip(self.envs, snapshot["tapes"], strict=True)]
+        try:
+            self._env_obs = [env.replay(**tape) for env, tape in zip(self.envs, snapshot["tapes"], strict=True)]
+        except Exception as error:  # an environment is anybody's code
+            raise Elsewhere(f"playing its episodes again failed: {str(error) or type(error).__name__}") from error
+        if snapshot.get("seen", self._seen()) != self._seen():
+            raise Elsewhere("the same seeds and actions led elsewhere: its chance or state lies outside np_random")
         self._autoreset_envs = np.array(snapshot["ended"])
         return np.stack(self._env_obs)

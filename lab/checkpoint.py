@@ -140,7 +140,8 @@ def _drop_pieces(folder: Path) -> None:
     """Delete the pieces that no checkpoint under `folder` is made of."""
     used: set[str] = set()
     for path in steps(folder):
-        with contextlib.suppress(OSError, ValueError):  # a damaged checkpoint keeps nothing: `load` will refuse it
+        # a damaged checkpoint keeps nothing: `load` will refuse it
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             used |= json.loads((path / MANIFEST).read_text(encoding="utf-8")).get(PIECES, {}).keys()
     for file in (folder / PIECES).glob("*"):
         if file.name not in used:
@@ -166,7 +167,7 @@ def load(path: Path) -> Any:
         for name, expected in manifest.get(PIECES, {}).items():
             if _sha256(path.parent / PIECES / name) != expected:
                 raise CorruptCheckpoint(f"{path.parent / PIECES / name} does not match its sha256")
-    except (OSError, json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, or other JSON than ours
         raise CorruptCheckpoint(f"{path} is not a whole checkpoint ({error})") from error
     return _unpack(json.loads((path / STATE).read_text()), load_file(path / ARRAYS), path.parent / PIECES)
 

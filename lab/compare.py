@@ -257,8 +257,10 @@ class Comparison:
         """What a reader should know before believing the table, a line each."""
         open_ = [curve.path.name for curve in self.curves if not curve.finished]
         ends = {task: [c.steps[-1] for c in self.curves if c.task == task] for task in self.tasks}
+        single = self.tag.rpartition("/")[2].startswith("episode_") and self.mean_of == 1
         uneven = [f"{_span(min(steps), max(steps))} on {task}" for task, steps in ends.items() if _apart(steps)]
         lines = [f"unfinished, and in the table as far as they went: {', '.join(open_)}"] if open_ else []
+        lines += [f"{self.tag} is compared by the last episode of each run alone; give --mean-of 20 or so"] * single
         return lines + [f"runs end at different steps: {', '.join(uneven)}"] * bool(uneven)
 
     def printed(self) -> tuple[list[str], list[list[str]]]:

@@ -9,7 +9,9 @@ On disk: config.json, metadata.json, metrics.jsonl (the record, see lab.record),
 checkpoints/, figures/, videos/, arrays/, tables as CSV, and result.json once finished.
 """
 
+import contextlib
 import dataclasses
+import errno
 import importlib.metadata
 import json
 import platform
@@ -134,10 +136,15 @@ class Run:
     def video(self, tag: str, frames: np.ndarray, step: int = 0, fps: int = 15) -> Path:
         """Save frames (time, height, width, 3) uint8 as videos/TAG.mp4, and as a GIF for TensorBoard; returns the mp4.
 
-        Raises ValueError if there is no frame: an empty film is never written.
+        Raises ValueError if there is no frame (an empty film is never written) or one with a side of one pixel, and
+        OSError if the film cannot be written.
         """
-        if frames.ndim != 4 or len(frames) == 0 or frames.dtype != np.uint8:
+        if frames.ndim != 4 or not len(frames) or frames.shape[3] != 3 or frames.dtype != np.uint8:
             raise ValueError(f"a video needs frames (time, height, width, 3) uint8, not {frames.shape} {frames.dtype}")
+        if min(frames.shape[1:3]) < 2:
+            raise ValueError(
+                f"a video needs frames of at least 2 x 2 pixels, not {frames.shape[1]} x {frames.shape[2]}"
+            )
         path = self._file("videos", tag, step, ".mp4")
         _mp4(frames, path, fps)
         animation = path.with_suffix(".gif")
@@ -309,11 +316,21 @@ def slug(text: str) -> str:
 
 
 def _mp4(frames: np.ndarray, path: Path, fps: int) -> None:
+    """Raises OSError, with what ffmpeg says, if it cannot write the film."""
     import imageio_ffmpeg
 
     height, width = frames.shape[1] & ~1, frames.shape[2] & ~1  # H.264 wants even sides
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=fps, macro_block_size=1)
-    writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(frame[:height, :width]))
-    writer.close()
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-",
+        "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "25", str(path.resolve()),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as ffmpeg:
+        assert ffmpeg.stdin
+        with contextlib.suppress(BrokenPipeError):  # it ended early: why, it says
+            for frame in frames:
+                ffmpeg.stdin.write(np.ascontiguousarray(frame[:height, :width]).data)
+        _, said = ffmpeg.communicate()
+    if ffmpeg.returncode:
+        reason = (said.decode(errors="replace").strip().splitlines() or [f"exit code {ffmpeg.returncode}"])[-1]
+        raise OSError(errno.EIO, f"ffmpeg cannot write the film: {reason}", str(path))

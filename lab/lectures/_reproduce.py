@@ -329,7 +329,7 @@ def _kept(path: Path, claim: Claim, code: str) -> Result | None:
 def _read(path: Path) -> dict[str, Any]:
     """The JSON object in `path`; empty where there is none or it is damaged: then nothing was finished there."""
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return saved if isinstance(saved, dict) else {}

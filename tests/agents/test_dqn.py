@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -17,14 +18,14 @@ from torch.nn import functional
 
 from agents.algorithm import Tick, Training
 from agents.dqn import DQN
-from agents.environments import check_playable
+from agents.environments import STRIDE, check_playable, first_seed
 from agents.evaluate import evaluate, film, summarise
 from agents.helper import Helper
 from agents.replay import Batch
 from agents.train import _curves, train
 from lab import checkpoint, record
 from lab.cli import main
-from lab.errors import InputError
+from lab.errors import InputError, Notice
 from lab.run import Run
 
 from .conftest import LENGTH, LIMIT, REWARD
@@ -408,6 +409,38 @@ def test_a_network_that_has_fallen_silent_is_named_once(small, tmp_path, capfd, 
     assert capfd.readouterr().err.count("a whole layer of Q is 0") == silent
 
 
+@pytest.mark.parametrize(("env", "changes", "what"), [
+    ("test/OddRewards-v0", {}, "environment test/OddRewards-v0 gives rewards that are not finite"),
+    ("test/OddObservations-v0", {}, "environment test/OddObservations-v0 gives observations that are not finite"),
+    ("test/InfiniteRewards-v0", {"priority_alpha": 0.5}, "test/InfiniteRewards-v0 gives rewards"),
+    ("test/Line-v0", {"learning_rate": 1e30}, "smaller --learning-rate"),
+])  # fmt: skip
+def test_a_run_too_short_for_its_curves_does_not_end_with_weights_that_are_not_finite(
+    small, tmp_path, env, changes, what
+):
+    config = small(env, clip_rewards=False, log_every=10_000, checkpoint_every=10_000, **changes)
+    with Run.open(tmp_path, "run", config) as run, pytest.raises(InputError, match=what):
+        train(config, run)
+    assert not (run.path / "result.json").exists() and not (run.path / "policy").exists()
+
+
+@pytest.mark.parametrize("error", [float("inf"), float("nan")])
+def test_an_error_that_is_not_finite_ends_prioritised_training(small, tmp_path, monkeypatch, error):
+    """The loss and the weights stay finite: nothing but the priorities tells."""
+    update, done = DQN.update, []
+
+    def spoilt(agent, studied):
+        loss, errors = update(agent, studied)
+        done.append(loss)
+        return loss, errors if len(done) != 5 else errors * error
+
+    monkeypatch.setattr(DQN, "update", spoilt)
+    config = small("lab/Catch-v0", priority_alpha=0.5)
+    with Run.open(tmp_path, "run", config) as run, pytest.raises(InputError, match="a priority is not finite"):
+        train(config, run)
+    assert all(loss.isfinite() for loss in done) and len(done) < 50  # ended at the next point of the curves
+
+
 class Killed(Exception):
     pass
 
@@ -549,19 +582,69 @@ def test_atari_resumes_in_every_bit(small):
     assert_equal(finished(restored).state_dict(), training.state_dict())
 
 
-def test_sticky_atari_resumes_with_new_games_and_no_transition_into_them(small, capfd):
+def test_sticky_atari_resumes_with_new_games_and_no_transition_into_them(small):
     config = small("ALE/Breakout-v5", protocol="sticky", total_steps=200, num_envs=2, learning_starts=60, threads=1)
     first = Training(config, CPU)
     for _ in first:
         if first.step >= 120:
             break
     second = Training(config, CPU)
-    second.load_state_dict(first.state_dict())
-    assert "new games begin" in capfd.readouterr().err
+    with pytest.warns(Notice, match="sticky actions .* new games begin"):
+        second.load_state_dict(first.state_dict())
     assert second.step == first.step and torch.equal(weights(second.agent.q), weights(first.agent.q))
     assert not second.replay.live[second.replay.row(second.replay.count - 1)].any()
     finished(second)
     assert second.updates == (200 - 60) // config.train_every
+
+
+class Drifting(gymnasium.Env):
+    """Its chance is its own; refuses: a step after the end, which comes by chance too, is an error."""
+
+    def __init__(self, refuses: bool = False):
+        self.observation_space, self.action_space = gymnasium.spaces.Box(-9, 9, (2,)), gymnasium.spaces.Discrete(2)
+        self.random, self.over, self.refuses = np.random.default_rng(), True, refuses
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.over = False
+        return self.random.normal(size=2).clip(-9, 9).astype(np.float32), {}
+
+    def step(self, action):
+        if self.over and self.refuses:
+            raise RuntimeError("the episode\nis over")
+        self.over = self.random.random() < (0.3 if self.refuses else 0.02)
+        return self.random.normal(size=2).clip(-9, 9).astype(np.float32), 1.0, self.over, False, {}
+
+
+gymnasium.register("test/Drifting-v0", Drifting)
+gymnasium.register("test/Refusing-v0", Drifting, kwargs={"refuses": True})
+
+
+@pytest.mark.parametrize(("env", "why"), [
+    ("test/Drifting-v0", "led elsewhere"), ("test/Refusing-v0", "failed: the episode is over"),
+])  # fmt: skip
+def test_what_cannot_be_played_again_resumes_with_new_games_and_no_transition_into_them(small, env, why):
+    config = small(env, num_envs=40, learning_starts=300, total_steps=1000)
+    first = Training(config, CPU)
+    for _ in first:
+        if first.step >= 500:
+            break
+    saved, second = first.state_dict(), Training(config, CPU)
+    with pytest.warns(Notice, match=f"{env} cannot be put back .*{why}.*: new games begin"):
+        second.load_state_dict(saved)
+    assert not second.replay.live[second.replay.row(second.replay.count - 1)].any()
+    assert not second.ended.any() and not second.episode_length.any()
+    finished(second)
+
+
+def test_a_checkpoint_from_before_its_observations_were_kept_is_resumed(small):
+    config = small("lab/Catch-v0", total_steps=200)
+    training = Training(config, CPU)
+    (saved,) = [copy.deepcopy(training.state_dict()) for _ in training if training.step == 120]
+    del saved["envs"]["seen"]
+    restored = Training(config, CPU)
+    restored.load_state_dict(saved)
+    assert_equal(finished(restored).state_dict(), training.state_dict())
 
 
 def test_evaluation_plays_whole_episodes_with_raw_rewards(small):
@@ -569,6 +652,15 @@ def test_evaluation_plays_whole_episodes_with_raw_rewards(small):
     agent = Training(config, CPU).agent
     scores = evaluate(agent, config, 11)
     assert scores["return"].tolist() == [LENGTH * REWARD] * 11 and scores["length"].tolist() == [LENGTH] * 11
+
+
+def test_an_episode_without_end_counts_as_it_stands(small, monkeypatch):
+    monkeypatch.setattr("agents.evaluate.LONGEST", 30)
+    config = small("test/EndlessLine-v0")
+    agent = Training(config, CPU).agent
+    with pytest.warns(Notice, match="test/EndlessLine-v0: 11 of 11 episodes had not ended after 30 agent steps"):
+        scores = evaluate(agent, config, 11)
+    assert scores["return"].tolist() == [30 * REWARD] * 11 and scores["length"].tolist() == [30] * 11
 
 
 @pytest.mark.slow
@@ -588,6 +680,46 @@ def test_an_environment_without_pictures_is_named(small):
         film(Training(config, CPU).agent, config)
 
 
+class Drawing(gymnasium.Env):
+    """Draws pictures one after the other, the last one again and again."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def __init__(self, pictures=(), render_mode=None):
+        self.pictures, self.render_mode = list(pictures), render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(2, np.float32), 0.0, self.steps == 5, False, {}
+
+    def render(self):
+        return self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
+
+
+GOOD = np.zeros((20, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("pictures", "what"), [
+    ([None], "render\\(\\) gives None"), ([GOOD / 255], "float64"), ([GOOD[..., 0]], r"gives \(20, 30\) uint8"),
+    ([GOOD[..., [0, 0, 0, 0]]], r"\(20, 30, 4\)"), ([GOOD[:1, :1]], "at least 2 x 2 pixels"),
+    ([GOOD, GOOD, GOOD[1:]], "of several sizes"),
+])  # fmt: skip
+def test_pictures_that_make_no_film_are_refused(small, pictures, what):
+    gymnasium.register("test/Drawing-v0", Drawing, kwargs={"pictures": pictures}, disable_env_checker=True)
+    try:
+        config = small("test/Drawing-v0")
+        with pytest.raises(InputError, match=f"test/Drawing-v0 draws .*{what}"):
+            film(DQN((1, 2), 2, config, CPU), config)
+    finally:
+        gymnasium.registry.pop("test/Drawing-v0")
+
+
 @pytest.mark.slow
 def test_catch_is_learned(lab_command):
     done = lab_command("train", "dqn", "--env", "lab/Catch-v0", "--json")
@@ -598,6 +730,29 @@ def test_the_value_that_is_logged_is_that_of_the_best_actions_now(small):
     training = finished(Training(small("lab/Catch-v0"), CPU))
     rows = training.agent.values(training.agent.q, torch.from_numpy(training.state)).tolist()
     assert _curves(training, Tick(0.1, []), [])["train/value"] == pytest.approx(np.mean([max(row) for row in rows]))
+
+
+def starts(config):
+    """The first states of a training's games."""
+    return {state.tobytes() for state in Training(config, CPU).state}
+
+
+def test_neighbouring_seeds_share_no_game(small, monkeypatch):
+    config = small("CartPole-v1", num_envs=8)
+    assert first_seed(0) == 0 and first_seed(2**30, 4_000_000) + STRIDE <= 2**31
+    assert starts(config) == starts(config) and not starts(config) & starts(replace(config, seed=1))
+    agent, played = Training(config, CPU).agent, []
+    reset = gymnasium.vector.SyncVectorEnv.reset
+
+    def noted(games, *, seed=None, options=None):
+        state, info = reset(games, seed=seed, options=options)
+        played.append({each.tobytes() for each in state})
+        return state, info
+
+    monkeypatch.setattr(gymnasium.vector.SyncVectorEnv, "reset", noted)
+    for seed, games in ((0, 0), (1, 0), (0, 1)):  # of training, of lab evaluate
+        evaluate(agent, replace(config, seed=seed), 8, seed=first_seed(games, 3_000_000))
+    assert len(played) == 3 and len(played[0]) == 8 and not played[0] & (played[1] | played[2])
 
 
 def test_same_seed_same_policy(small):

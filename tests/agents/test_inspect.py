@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from agents import gauges, played, saliency
-from agents.inspect import agreement, hidden, inspect, moments, spread_out
+from agents.inspect import agreement, hidden, inspect, look, moments, spread_out
 from agents.played import Play, action_names, following, play
 from agents.train import train
 from lab import plots_agents, record
@@ -219,7 +219,7 @@ def test_colour_twin_shows_the_agents_game(small, monkeypatch):
 def test_everything_is_written_for_vectors_without_pictures(walker, small, tmp_path, capsys):
     config = small("test/Line-v0")
     with Run.open(tmp_path, "run", config) as run:
-        metrics, steps = inspect(walker, config, run, 3, 40, 0)
+        metrics, steps = inspect(walker, config, run, look(walker, config, 3, 40, 0), 3, 40, 0)
     assert steps == 3 * LENGTH and metrics["inspect/return_mean"] == LENGTH * REWARD
     table = pd.read_csv(run.path / "values.csv")
     assert list(table) == ["step", "episode", "action", "reward", "value", "Q 0", "Q 1"] and len(table) == steps

@@ -1,12 +1,16 @@
 import itertools
+from dataclasses import replace
 from math import log, pi, sqrt
 
 import pytest
 import torch
 from scipy.stats import binom
 
+from agents.config import preset
+from agents.distributions import Categorical
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
 from agents.networks import NoisyLinear, QNetwork, dormant, no_noise, sample_noise
+from agents.optimizers import optimizer
 from agents.targets import (
     categorical_projection,
     greedy,
@@ -43,6 +47,35 @@ def test_soft_value_is_the_papers_sum_and_the_maximum_for_small_temperatures():
     policy = (values / 0.7).softmax(dim=1)
     assert torch.allclose(soft_value(values, 0.7), (policy * (values - 0.7 * policy.log())).sum(dim=1), atol=1e-6)
     assert torch.allclose(soft_value(values, 1e-4), values.max(dim=1).values, atol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 1.0])
+def test_the_papers_rmsprop_of_summed_gradients_by_hand(scale):
+    """Mnih et al. (2015): g and g2 are means of the gradient G summed over the minibatch and of its square."""
+    config = replace(preset("ALE/Pong-v5", "nature"), batch_size=32)
+    weights = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    rule = optimizer(config, [weights], torch.device("cpu"))
+    each = scale * torch.randn(5, 32, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    w, g, g2 = (torch.zeros(3, dtype=torch.float64) for _ in range(3))
+    for gradients in each:  # (32, 3): of the transitions of a minibatch
+        weights.grad = gradients.mean(dim=0)
+        rule.step()
+        summed = gradients.sum(dim=0)
+        g, g2 = 0.95 * g + 0.05 * summed, 0.95 * g2 + 0.05 * summed**2
+        w = w - 2.5e-4 * summed / (g2 - g**2 + 0.01).sqrt()
+        assert weights.tolist() == pytest.approx(w.tolist(), rel=1e-9)
+
+
+def test_the_priority_of_c51_is_0_for_what_was_foreseen():
+    """Reward 0 and gamma 1: the target is what the target network predicts. Else it is the divergence, by hand."""
+    rule = Categorical(2, 1.0, torch.device("cpu"))
+    even, uneven = torch.zeros(1, 2), torch.tensor([[log(3), 0.0]])  # (1/2, 1/2) and (3/4, 1/4)
+    still = torch.zeros(1), torch.zeros(1, dtype=torch.bool), torch.ones(1)
+    for logits in (even, uneven, torch.tensor([[50.0, -50.0]])):
+        assert rule.losses(logits, logits, *still)[1].item() == pytest.approx(0, abs=1e-6)
+    loss, error = rule.losses(even, uneven, *still)
+    assert loss.item() == pytest.approx(log(2))
+    assert error.item() == pytest.approx(3 / 4 * log(3 / 2) + 1 / 4 * log(1 / 2))
 
 
 def test_categorical_projection_by_hand():

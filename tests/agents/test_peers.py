@@ -187,6 +187,8 @@ def test_the_command_leaves_what_ours_leaves(tmp_path, capsys, algorithm, option
         "time/steps_per_second", "train/value_loss" if algorithm == "sb3-a2c" else "train/loss",
     }  # fmt: skip
     assert {entry["value"] for entry in scalars if entry["tag"] == "train/episode_length"} == {9}
+    assert main(["inspect", str(path), "--runs", str(tmp_path)]) == 2
+    assert f"is a run of {algorithm}, and peers cannot be inspected" in capsys.readouterr().err
     player, config, step = load(path)  # the policy by itself: no zip, no code
     assert step >= 400 and not list(path.rglob("*.zip"))
     again = evaluate(player, played(config), 5)
@@ -234,6 +236,21 @@ def test_same_seed_same_policy(tmp_path, kind):
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
+def test_neighbouring_seeds_share_no_game(tmp_path, monkeypatch):
+    """Those of a peer begin as those of lab train dqn do."""
+    begun = []
+    reset = Adapter.reset
+    monkeypatch.setattr(Adapter, "reset", lambda games: begun.append(reset(games)) or begun[-1])
+    for seed in (0, 1):
+        config = small(SB3A2CConfig, "CartPole-v1", seed=seed, total_steps=100)
+        with Run.open(tmp_path, f"run{seed}", settings(config)) as run:
+            train(config, run)
+        ours = Training(replace(preset("CartPole-v1"), num_envs=3, seed=seed), CPU).state
+        assert (begun[-1] == ours).all()
+    first, second = ({state.tobytes() for state in each} for each in begun)
+    assert len(first) == 3 and not first & second
+
+
 def test_stopped_it_keeps_the_policy_and_is_not_finished(tmp_path, monkeypatch, capsys):
     asked = iter([False] * 20)
     monkeypatch.setattr(peers, "stop_wanted", lambda: contextlib.nullcontext(lambda: next(asked, True)))
@@ -242,6 +259,43 @@ def test_stopped_it_keeps_the_policy_and_is_not_finished(tmp_path, monkeypatch, 
         assert train(config, run) is None
     assert "stopped at agent step 63" in capsys.readouterr().err
     assert load(tmp_path / "run")[2] == 63 and not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("kind", [SB3DQNConfig, SB3A2CConfig, SB3PPOConfig])
+@pytest.mark.parametrize(("env", "what"), [
+    ("test/OddRewards-v0", "environment test/OddRewards-v0 gives rewards that are not finite"),
+    ("test/OddObservations-v0", "environment test/OddObservations-v0 gives observations that are not finite"),
+    ("test/Line-v0", "so nothing more can be learned"),
+])  # fmt: skip
+@pytest.mark.parametrize("log_every", [50, 10_000])
+def test_a_training_that_diverges_is_ended_in_one_line(tmp_path, kind, env, what, log_every):
+    config = small(kind, env, learning_rate=1e30, log_every=log_every, clip_rewards=False)
+    with Run.open(tmp_path, "run", settings(config)) as run, pytest.raises(InputError, match=what):
+        train(config, run)
+    assert not (run.path / "policy").exists()
+
+
+def test_a_policy_without_finite_weights_is_refused(tmp_path):
+    config = small(SB3A2CConfig, "lab/Catch-v0", total_steps=100)
+    with Run.open(tmp_path, "run", settings(config)) as run:
+        train(config, run)
+    step, saved = checkpoint.load_newest(run.path / "policy")
+    next(iter(saved["policy"].values())).view(-1)[0] = float("nan")
+    checkpoint.save(run.path / "policy", step + 1, saved)
+    with pytest.raises(InputError, match=f"at agent step {step + 1} has weights that are not finite"):
+        load(run.path)
+
+
+@pytest.mark.parametrize(("changed", "what"), [
+    ({"env": "CartPole-v1"}, "does not fit CartPole-v1"), ({"algorithm": ["sb3-a2c"]}, "is no run of lab train sb3"),
+])  # fmt: skip
+def test_a_policy_that_its_config_does_not_describe_is_refused(tmp_path, changed, what):
+    config = small(SB3A2CConfig, "lab/Catch-v0", total_steps=100)
+    with Run.open(tmp_path, "run", settings(config)) as run:
+        train(config, run)
+    (run.path / "config.json").write_text(json.dumps({**settings(config), **changed}))
+    with pytest.raises(InputError, match=what):
+        load(run.path)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +309,10 @@ def test_stopped_it_keeps_the_policy_and_is_not_finished(tmp_path, monkeypatch, 
         ("sb3-dqn --replay-capacity 1000000000", "give at most"),
         ("sb3-a2c --env CartPole-v1 --rollout 0", "rollout must be above 0"),
         ("sb3-ppo --env CartPole-v1 --batch-size 100", "does not divide the 256 transitions"),
+        ("sb3-ppo --env CartPole-v1 --batch-size 1", "batch_size must be at least 2"),
+        ("sb3-ppo --env CartPole-v1 --rollout 100000000000", "rollout=100,000,000,000 takes"),
+        ("sb3-a2c --env CartPole-v1 --learning-rate 1e38", "learning_rate must lie in 0 .. 1e+30"),
+        ("sb3-a2c --env CartPole-v1 --rollout 100000000000", "give at most"),
         ("sb3-ppo --env ALE/Pong-v5 --stack 8", "leave stack=8 out"),
         ("sb3-a2c --env lab/Catch-v0 --stack 11", "stack=11 is more than the sides of a frame"),
         ("sb3-a2c --env CartPole-v1 --device cudda", "cudda"),

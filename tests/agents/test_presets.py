@@ -1,9 +1,12 @@
 """The presets are files: each must give settings that work, and an unknown one must be named."""
 
+from dataclasses import replace
+
 import pytest
 
 from agents.config import DQNConfig, preset
-from agents.train import check
+from agents.train import check, check_effect
+from lab.errors import InputError
 
 
 @pytest.mark.parametrize("name", ["nature", "rainbow", "fast"])
@@ -32,3 +35,38 @@ def test_options_beside_a_preset_count_and_an_unknown_one_is_named(refused, lab_
 )
 def test_annealing_takes_a_share_of_training(refused, share, said):
     assert said in refused("train", "dqn", "--preset", "fast", "--anneal-share", share)
+
+
+@pytest.mark.parametrize(("name", "env", "changes", "said"), [
+    ("", "CartPole-v1", {"anneal_share": 0.5}, "anneal_share=0.5 has no effect without --anneal"),
+    ("", "CartPole-v1", {"atoms": 7}, "atoms=7 has no effect without --distribution"),
+    ("", "CartPole-v1", {"v_max": 3.0, "distribution": "quantile"}, "without --distribution categorical"),
+    ("", "CartPole-v1", {"priority_beta": 0.5}, "priority_beta=0.5 has no effect without --priority-alpha"),
+    ("", "CartPole-v1", {"centred": True}, "centred=True has no effect without frames of uint8 pixels"),
+    ("fast", "ALE/Pong-v5", {"anneal": False, "anneal_share": 0.2}, "anneal_share=0.2 has no effect"),
+])  # fmt: skip
+def test_an_option_without_effect_is_refused(name, env, changes, said):
+    usual = preset(env, name)
+    with pytest.raises(InputError, match=said):
+        check_effect(replace(usual, **changes), usual)
+
+
+@pytest.mark.parametrize(("name", "env", "changes"), [
+    ("fast", "CartPole-v1", {}), ("fast", "ALE/Pong-v5", {"anneal": False, "centred": False}),
+    ("fast", "ALE/Pong-v5", {"anneal": False, "anneal_share": 1.0}),
+    ("rainbow", "ALE/Pong-v5", {"distribution": "expected", "priority_alpha": 0.0}),
+    ("", "ALE/Pong-v5", {"centred": True, "anneal": True, "anneal_share": 0.5}),
+    ("", "CartPole-v1", {"distribution": "categorical", "atoms": 7, "v_max": 3.0}),
+])  # fmt: skip
+def test_what_a_preset_brings_may_be_idle(name, env, changes):
+    usual = preset(env, name)
+    check_effect(replace(usual, **changes), usual)
+
+
+def test_the_command_refuses_an_option_without_effect(refused):
+    assert "priority_beta=0.7 has no" in refused("train", "dqn", "--env", "CartPole-v1", "--priority-beta", "0.7")
+
+
+def test_a_minibatch_larger_than_the_replay_is_refused():
+    with pytest.raises(InputError, match="batch_size=700 is more than the replay holds, replay_capacity=600"):
+        check(replace(preset("CartPole-v1"), batch_size=700, replay_capacity=600))

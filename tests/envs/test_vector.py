@@ -86,6 +86,7 @@ TWO, VECTOR = spaces.Discrete(2), spaces.Box(0, 1, (4,))
         (TWO, spaces.Box(0, 255, (10, 10, 3), np.uint8), r"\(10, 10, 3\)"),
         (TWO, spaces.Box(0, 9, (4,), np.uint16), "uint16"),
         (TWO, spaces.Box(0, 1, ()), r"\(\)"),
+        (TWO, spaces.Box(0, 1, (0,)), r"its observations, of shape \(0,\), hold nothing"),
     ],
 )
 def test_environments_that_would_be_learned_wrongly_are_refused(actions, frames, what):

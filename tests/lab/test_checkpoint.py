@@ -70,6 +70,15 @@ def test_flipped_byte_is_refused_by_name_and_the_previous_one_used(tmp_path, nam
     assert step == 1 and found["weights"]["w"][0, 0] == 1
 
 
+@pytest.mark.parametrize("content", ["[]", "1", '{"sha256": []}', '{"sha256": {}, "pieces": []}'])
+def test_a_manifest_that_is_other_json_is_refused_by_name_and_the_previous_one_used(tmp_path, content):
+    checkpoint.save(tmp_path, 1, state(1.0))
+    (checkpoint.save(tmp_path, 2, state(2.0)) / "manifest.json").write_text(content)
+    with pytest.warns(UserWarning, match="step-00000002 is not a whole checkpoint"):
+        assert checkpoint.load_newest(tmp_path)[0] == 1
+    checkpoint.save(tmp_path, 3, state(3.0), keep=3)
+
+
 def test_half_written_folder_of_a_killed_process_is_never_read(tmp_path):
     checkpoint.save(tmp_path, 1, state())
     (tmp_path / ".writing-00000002").mkdir()

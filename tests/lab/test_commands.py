@@ -1,5 +1,7 @@
 """The commands about runs, on good runs and on damaged ones, as they are typed."""
 
+import contextlib
+import itertools
 import json
 import shutil
 import socket
@@ -9,6 +11,8 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from agents import evaluate, inspect
+from envs.catch import Catch
 from lab import checkpoint, record, report
 from lab.cli import main
 from lab.plots import canvas
@@ -54,6 +58,49 @@ def test_evaluate_says_scores_and_where_they_lie(runs, capsys):
     assert shown["eval/return_mean"] in (-1, 1) and shown["agent_step"] >= 700
     assert shown["eval/return_mean_low"] is None  # one episode has no interval
     assert (runs / "evaluate-catch" / "evaluation.csv").exists()
+
+
+def test_another_seed_plays_other_games(runs, monkeypatch, capsys):
+    """So far apart that no environment of one begins where one of the other does."""
+    given = []
+    for name, of in (("evaluate", evaluate), ("film", evaluate), ("inspect", inspect)):
+        result = {"evaluate": pd.DataFrame({"return": [1.0], "length": [1]}), "film": None, "inspect": None}[name]
+        monkeypatch.setattr(of, name, lambda *a, result=result, **k: given.append(k.get("seed", a[-1])) or result)
+    for command in ("evaluate", "watch", "inspect"):
+        for seed in ("0", "1"):
+            with contextlib.suppress(TypeError):  # there is no film and no finding
+                main([command, str(runs / "catch"), "--seed", seed, "--runs", str(runs)])
+    assert np.diff(given)[::2].tolist() == [4096] * 3
+    assert given[::2] == [3_000_000, 2_000_000, 4_000_000]
+
+
+@pytest.mark.parametrize("command", ["watch", "inspect"])
+def test_pictures_that_change_their_size_leave_no_run(runs, monkeypatch, capsys, command):
+    sizes = itertools.count(20)
+    monkeypatch.setattr(Catch, "render", lambda _: np.zeros((next(sizes), 20, 3), np.uint8))
+    said = refusal(capsys, command, runs / "catch", "--runs", runs)
+    assert "lab/Catch-v0 draws pictures of several sizes" in said
+    assert sorted(path.name for path in runs.iterdir()) == ["catch"]
+
+
+def test_what_is_said_of_a_policy_can_be_compared(runs, capsys):
+    """The settings name the task and how it was trained; a score is that of all episodes, not the last one's."""
+    for command in ("evaluate", "watch"):
+        words = [command, str(runs / "catch"), "--seed", "5", "--runs", str(runs)]
+        assert main(words + ["--episodes", "7"] * (command == "evaluate")) == 0
+        config = json.loads((runs / f"{command}-catch" / "config.json").read_text())
+        assert {name: config[name] for name in ("algorithm", "env", "protocol", "seed", "game_seed")} == {
+            "algorithm": "dqn", "env": "lab/Catch-v0", "protocol": "classic", "seed": 0, "game_seed": 5,
+        }  # fmt: skip
+    result = json.loads((runs / "evaluate-catch" / "result.json").read_text())["metrics"]
+    capsys.readouterr()
+    words = ["compare", str(runs / "evaluate-catch"), "--runs", str(runs), "--json"]
+    assert main([*words, "--tag", "eval/return_mean"]) == 0
+    (row,) = strictly(capsys.readouterr().out)["rows"]
+    assert (row["group"], row["task"], row["mean"]) == ("dqn", "lab/Catch-v0", result["eval/return_mean"])
+    assert "eval/return_mean" in refusal(capsys, *words, "--tag", "eval/return")
+    assert main([*words, "--tag", "eval/episode_return"]) == 0
+    assert "by the last episode of each run alone" in capsys.readouterr().err
 
 
 def test_list_and_report_leave_a_damaged_run_out_and_name_it(runs, capsys):

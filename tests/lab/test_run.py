@@ -75,6 +75,20 @@ def test_empty_film_is_refused(tmp_path):
         run.video("film", np.zeros((0, 8, 8, 3), np.uint8))
 
 
+@pytest.mark.parametrize("shape", [(3, 8, 8, 4), (3, 8, 8, 1), (3, 1, 8, 3), (3, 8, 1, 3)])
+def test_what_makes_no_film_is_refused(tmp_path, shape):
+    with Run.open(tmp_path, "run", {}) as run, pytest.raises(ValueError, match="a video needs frames"):
+        run.video("film", np.zeros(shape, np.uint8))
+    assert not (run.path / "videos").exists()
+
+
+def test_a_film_that_ffmpeg_cannot_write_is_an_error(tmp_path):
+    with Run.open(tmp_path, "run", {}) as run:
+        (run.path / "videos" / "film.mp4").mkdir(parents=True)
+        with pytest.raises(OSError, match="ffmpeg cannot write the film"):
+            run.video("film", np.zeros((300, 64, 64, 3), np.uint8))
+
+
 def test_tensorboard_shows_scalars_figures_films_text_and_hparams(tmp_path):
     path = filled(tmp_path)
     assert curve(path) == [(step, pytest.approx(1 / (step + 1))) for step in range(4)]
