@@ -105,6 +105,10 @@ def test_tensorboard_shows_scalars_figures_films_text_and_hparams(tmp_path):
     assert "_hparams_/session_end_info" in plugin
 
 
+def test_settings_that_are_not_finite_are_text_in_tensorboard_as_in_the_record():
+    assert board.flat({"net": {"clip": float("inf"), "rate": 0.5}}) == {"net.clip": "inf", "net.rate": 0.5}
+
+
 def test_view_is_rebuilt_from_the_record_the_same(tmp_path):
     path = filled(tmp_path)
     before = shown(path)
