@@ -153,6 +153,12 @@ class SmallCNN(BaseFeaturesExtractor):
 
 def build(config: PeerConfig, games: VecEnv, where: torch.device) -> BaseAlgorithm:
     """The Stable-Baselines3 model that `config` describes, on its environments."""
+    model = _model(config, games, where)
+    games.seed(first_seed(config.seed))  # the model gave them the seed as it is
+    return model
+
+
+def _model(config: PeerConfig, games: VecEnv, where: torch.device) -> BaseAlgorithm:
     policy: dict[str, Any] = {"normalize_images": games.observation_space.dtype == np.uint8}
     if images := len(games.observation_space.shape) == 3:
         policy["net_arch"] = []
@@ -330,7 +336,6 @@ def train(config: PeerConfig, run: Run) -> dict[str, float] | None:
 def _train(config: PeerConfig, run: Run) -> dict[str, float] | None:
     games = Adapter(make_envs(played(config), config.num_envs), config.clip_rewards, config.env)
     model = build(config, games, device.choose(config.device))
-    games.seed(first_seed(config.seed))  # the model gave them its own
     model.set_logger(Logger(folder=None, output_formats=[]))  # its own would write to a folder of its own
     with bar(config.env, config.total_steps, "steps") as advance, stop_wanted() as stopping:
         reporter = Reporter(config, run, games, advance, stopping)
