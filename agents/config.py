@@ -138,4 +138,4 @@ def preset(env: str, name: str = "") -> DQNConfig:
     files = {file.stem: file for file in Path(__file__).with_name("presets").glob("*.toml")}
     if name and name not in files:
         raise unknown("preset", name, files)
-    return replace(found, env=env, **tomllib.loads(files[name].read_text()) if name else {})
+    return replace(found, env=env, **tomllib.loads(files[name].read_text(encoding="utf-8")) if name else {})

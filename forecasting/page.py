@@ -6,7 +6,6 @@ touch or arrow keys) reads the values off. Without scripts all but that and the 
 
 import base64
 import json
-import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 from forecasting import svg
 from forecasting.clocks import extended, shown, stamps
 from lab import plots
-from lab.jsonfile import strict
+from lab.jsonfile import strict, write_text
 
 POINTS = 1000  # of the series' end that the page draws, at most
 DARK = {plots.BLUE: "#4AA8E0", plots.BLACK: "#FFFFFF", plots.DARK_GREY: "#BBBBBB", plots.GREY: "#8A8A8A"}
@@ -112,8 +111,7 @@ def write(path: Path, view: View) -> None:
     """Write the page."""
     template = Environment(loader=PackageLoader("forecasting", "."), autoescape=True, trim_blocks=True)
     text = template.get_template("page.html").render(**_contents(view))
-    path.with_suffix(".tmp").write_text(text)
-    os.replace(path.with_suffix(".tmp"), path)
+    write_text(path, text)
 
 
 def _contents(view: View) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def load(path: Path) -> Any:
     Raises CorruptCheckpoint if a file is missing or changed.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name, expected in manifest["sha256"].items():
             if _sha256(path / name) != expected:
                 raise CorruptCheckpoint(f"{path / name} does not match its sha256")
@@ -169,7 +169,9 @@ def load(path: Path) -> Any:
                 raise CorruptCheckpoint(f"{path.parent / PIECES / name} does not match its sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # no JSON, or other JSON than ours
         raise CorruptCheckpoint(f"{path} is not a whole checkpoint ({error})") from error
-    return _unpack(json.loads((path / STATE).read_text()), load_file(path / ARRAYS), path.parent / PIECES)
+    return _unpack(
+        json.loads((path / STATE).read_text(encoding="utf-8")), load_file(path / ARRAYS), path.parent / PIECES
+    )
 
 
 def load_newest(folder: Path) -> tuple[int, Any] | None:

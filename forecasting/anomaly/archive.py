@@ -171,4 +171,4 @@ def nab() -> list[Labelled]:
 
 
 def _text(path: Path) -> str:
-    return gzip.open(path, "rt").read() if path.suffix == ".gz" else path.read_text()
+    return gzip.open(path, "rt", encoding="utf-8").read() if path.suffix == ".gz" else path.read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ content as explanation.json.
 
 import base64
 import json
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from forecasting import svg
 from forecasting.anomaly import words
 from forecasting.anomaly.bench import Detection, axis
 from forecasting.anomaly.datasets import Case
-from lab.jsonfile import strict
+from lab.jsonfile import strict, write_text
 
 if TYPE_CHECKING:
     from forecasting.anomaly.explaining import Explained
@@ -45,12 +44,7 @@ def write(folder: Path, case: Case, detection: Detection, explained: Sequence["E
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), number=svg.number,
         tsv=base64.b64encode(("\t".join(columns) + "\n" + table).encode()).decode(),
     )  # fmt: skip
-    _put(folder / "explanation.html", text)
-
-
-def _put(path: Path, text: str) -> None:
-    path.with_suffix(".tmp").write_text(text)
-    os.replace(path.with_suffix(".tmp"), path)
+    write_text(folder / "explanation.html", text)
 
 
 def content(case: Case, detection: Detection, explained: Sequence["Explained"], asked: bool) -> dict[str, Any]:

@@ -48,14 +48,14 @@ def claim(id: str) -> Claim:
     """
     path = _file(id)
     try:
-        return Claim.parse(id, ast.get_docstring(ast.parse(path.read_text())) or "")
+        return Claim.parse(id, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
     except (SyntaxError, ValueError) as error:
         raise InputError(f"{path} is no experiment: {error}; mend it, or take it out of the folder") from None
 
 
 def settings(id: str) -> list[tuple[str, str, str]]:
     """(name, default and bounds, meaning) of each setting of an experiment, from its source."""
-    body = ast.parse(_file(id).read_text()).body
+    body = ast.parse(_file(id).read_text(encoding="utf-8")).body
     lines = next(each.body for each in body if isinstance(each, ast.ClassDef) and each.name == "Settings")
     found = []
     for line, after in zip(lines, [*lines[1:], None], strict=True):

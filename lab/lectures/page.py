@@ -7,7 +7,6 @@ reader's light or dark setting. Without scripts all but filtering and sorting st
 import csv
 import io
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from lab.errors import Notice
-from lab.jsonfile import read_json, strict
+from lab.jsonfile import read_json, strict, write_text
 from lab.lectures import Role, claim, ids, section_of
 from lab.lectures._reproduce import _line, newest_run
 
@@ -51,9 +50,9 @@ def write(runs: Path, folder: Path) -> Path | None:
             except (KeyError, OSError, TypeError, ValueError) as error:
                 warnings.warn(f"left out: {measured[id]} is damaged ({_line(error)})", Notice, stacklevel=2)
         entries.append(entry)
-    _put(folder / SUMMARY, json.dumps({"claims": [strict(entry) for entry in entries]}, indent=1) + "\n")
-    _put(folder / "summary.csv", _table(entries))
-    _put(folder / "index.html", render(entries))
+    write_text(folder / SUMMARY, json.dumps({"claims": [strict(entry) for entry in entries]}, indent=1) + "\n")
+    write_text(folder / "summary.csv", _table(entries))
+    write_text(folder / "index.html", render(entries))
     return folder / "index.html"
 
 
@@ -144,8 +143,3 @@ def _table(entries: list[dict[str, Any]]) -> str:
             found = {"finding": each.get("name"), "low": low, "high": high}
             rows.writerow(about | found | {name: each.get(name) for name in ("measured", "role", "expected", "holds")})
     return file.getvalue()
-
-
-def _put(path: Path, text: str) -> None:
-    path.with_suffix(".tmp").write_text(text)
-    os.replace(path.with_suffix(".tmp"), path)
