@@ -32,7 +32,7 @@ SHOWN = 40  # draws at most
 def write(folder: Path, case: Case, detection: Detection, explained: Sequence["Explained"], asked: bool) -> None:
     """Write both files into `folder`. asked: whether the interval was given, not found."""
     told = content(case, detection, explained, asked)
-    _put(folder / "explanation.json", json.dumps(strict(told), indent=1) + "\n")
+    write_text(folder / "explanation.json", json.dumps(strict(told), indent=1) + "\n")
     loader = Environment(loader=PackageLoader("forecasting.anomaly", "."), autoescape=True, trim_blocks=True)
     charts = [_fan(case, detection, each) for each in explained]
     shown = [each | chart for each, chart in zip(told["anomalies"], charts, strict=True)]
