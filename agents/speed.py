@@ -24,6 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import envs
+from agents.adapter import Adapter
 from agents.algorithm import Training, has_second_thread
 from agents.config import DQNConfig, preset
 from agents.environments import make_envs
@@ -267,7 +268,7 @@ def speed_of_sb3(config: DQNConfig, window: Window, wrappers: bool) -> Speed:
         def _on_step(self) -> bool:
             return not window(self.num_timesteps, self.model._n_updates)
 
-    games = _own_envs(config) if wrappers else peers.Adapter(make_envs(config, config.num_envs), config.clip_rewards)
+    games = _own_envs(config) if wrappers else Adapter(make_envs(config, config.num_envs), config.clip_rewards)
     model = peers.build(SB3DQNConfig.like(config), games, window.where)
     model.set_logger(Logger(folder=None, output_formats=[]))
     model.learn(config.total_steps, callback=Watch(), log_interval=None)
@@ -295,7 +296,7 @@ def measure_floor(config: DQNConfig, where: torch.device, steps: int) -> Floor:
     from agents import peers
 
     games = make_envs(config, config.num_envs)
-    model = peers.build(SB3DQNConfig.like(replace(config, replay_capacity=1)), peers.Adapter(games), where)
+    model = peers.build(SB3DQNConfig.like(replace(config, replay_capacity=1)), Adapter(games), where)
     shape, size = games.single_observation_space.shape, games.single_observation_space.dtype.itemsize
     forward, backward = network_flops(model.q_net, torch.zeros(config.batch_size, *shape, device=where))
     return Floor(

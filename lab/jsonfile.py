@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     return value
 
 
-def strict(value: Any) -> Any:
-    """`value` for JSON that every reader takes: numbers that are not finite become null."""
+def strict(value: Any, said: Callable[[float], Any] = lambda number: None) -> Any:
+    """`value` for JSON that every reader takes: numbers that are not finite become null, or what is `said` of them."""
     if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
+        return {key: strict(item, said) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [strict(item, said) for item in value]
+    return said(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -7,7 +7,6 @@ checkpoint it goes back to, so no step stands twice in a curve although nothing 
 
 import fcntl
 import json
-import math
 import os
 import warnings
 import zlib
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from lab.errors import InputError, Notice
+from lab.jsonfile import strict
 
 Entry = dict[str, Any]
 
@@ -25,7 +25,7 @@ def encode(entry: Entry) -> str:
 
     JSON has no number that is not finite: it is written as text, "nan", "inf" or "-inf".
     """
-    body = json.dumps(_as_text(entry), separators=(",", ":"), allow_nan=False)
+    body = json.dumps(strict(entry, str), separators=(",", ":"), allow_nan=False)
     return f'{{"crc":"{zlib.crc32(body.encode()):08x}",{body[1:]}\n'
 
 
@@ -45,15 +45,6 @@ def decode(line: bytes) -> Entry | None:
     if entry.get("kind") == "end":
         return entry | {"metrics": {tag: _as_number(value) for tag, value in entry["metrics"].items()}}
     return entry
-
-
-def _as_text(value: Any) -> Any:
-    """`value` with text in place of each number that is not finite."""
-    if isinstance(value, dict):
-        return {key: _as_text(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_text(item) for item in value]
-    return str(float(value)) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _as_number(value: Any) -> Any:

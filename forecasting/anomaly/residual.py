@@ -88,7 +88,6 @@ class ForecastResidualDetector(ScoreDetector):
         lead = self._lead(steps)
         if len(lead):
             forecaster.update(pd.Series(lead, index=self.learned_ + np.arange(len(lead))), update_params=False)
-            forecaster.predict(fh=np.arange(1, self.horizon_ + 1))  # and so from now on
         series = pd.Series(steps, index=self.learned_ + len(lead) + np.arange(len(steps)))
         errors = []
         for start in range(0, len(steps) - self.horizon_ + 1, self.horizon_):

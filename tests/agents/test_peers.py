@@ -10,12 +10,13 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from agents import peers
+from agents.adapter import Adapter
 from agents.algorithm import Training
 from agents.config import preset
 from agents.environments import make_envs
 from agents.evaluate import evaluate
 from agents.peer_config import SB3A2CConfig, SB3DQNConfig, SB3PPOConfig
-from agents.peers import Adapter, Reporter, load, played, settings, train
+from agents.peers import Reporter, load, played, settings, train
 from lab import checkpoint, record
 from lab.cli import main
 from lab.errors import InputError

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from scipy.stats import chisquare
 
+from agents.adapter import Adapter
 from agents.config import DQNConfig
 from agents.dqn import DQN
 from agents.environments import make_envs
@@ -138,7 +139,7 @@ def sb3(config: DQNConfig, games: int) -> tuple[np.ndarray, float]:
 
     episodes: list[tuple[int, float]] = []
     theirs = SB3DQNConfig.like(config)
-    adapter = peers.Adapter(make_envs(peers.played(theirs), theirs.num_envs), theirs.clip_rewards)
+    adapter = Adapter(make_envs(peers.played(theirs), theirs.num_envs), theirs.clip_rewards)
     model = peers.build(theirs, adapter, torch.device("cpu"))
     model.learn(theirs.total_steps, callback=Episodes(), log_interval=None)
     adapter.close()
