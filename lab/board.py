@@ -3,6 +3,7 @@
 import math
 import shutil
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lab.errors import InputError, Notice
 from lab.record import Entry, hold
 
 RECORD = "metrics.jsonl"
+EVENTS = "events.out.tfevents.*"
 
 
 class Board:
@@ -29,6 +31,8 @@ class Board:
         purge_step: on resume, the first step TensorBoard is to forget from the event files before this one.
         """
         self._folder, self._into = folder, into or folder
+        if purge_step is not None:
+            _wait_for_a_later_name(folder)
         self._writer = FileWriter(str(self._into))
         self._embeddings: dict[str, Entry] = {}  # by file: what the projector shows, all of it named in one place
         if purge_step is not None:
@@ -40,19 +44,26 @@ class Board:
             self._writer.add_event(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
     def write(self, entry: Entry) -> None:
-        step, time = entry.get("step", 0), entry["time"]
+        step, when = entry.get("step", 0), entry["time"]
         if entry["kind"] == "embedding":
             projector.write(entry, self._folder / entry["file"], self._into)
             self._embeddings[entry["file"]] = entry
             projector.configure(self._embeddings.values(), self._into)
         for event in _summaries(entry, self._folder):
-            self._writer.add_summary(event, step, time)
+            self._writer.add_summary(event, step, when)
 
     def flush(self) -> None:
         self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """TensorBoard reads event files in the order of their names, which begin with the second they were made in; those of
+    one second are in the order of numbers as text, 10 before 9. So wait, at most for a second, until it is over."""
+    newest = max((int(file.name.split(".")[3]) for file in folder.glob(EVENTS)), default=0)
+    time.sleep(min(1.0, max(0.0, newest + 1 - time.time())))
 
 
 def rebuild(folder: Path) -> list[Path]:
@@ -74,7 +85,7 @@ def rebuild(folder: Path) -> list[Path]:
                 said = error if isinstance(error, InputError) else f"{left_out[-1]} is damaged ({error})"
                 warnings.warn(f"left out of TensorBoard: {said}", Notice, stacklevel=2)
         board.close()
-        for old in folder.glob("events.out.tfevents.*"):
+        for old in folder.glob(EVENTS):
             old.unlink()
         (folder / projector.CONFIG).unlink(missing_ok=True)
         shutil.rmtree(folder / projector.FOLDER, ignore_errors=True)

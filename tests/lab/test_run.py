@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import dataclass
 
 import imageio_ffmpeg
@@ -169,6 +170,17 @@ def test_run_killed_before_its_first_checkpoint_starts_over(tmp_path):
         path = run.path
     assert curve(path) == [(0, 1)]
     assert [entry["kind"] for entry in record.read(path / "metrics.jsonl")] == ["start", "text", "scalar"]
+
+
+def test_a_resumed_run_has_event_files_in_the_order_that_tensorboard_reads_them(tmp_path):
+    path = filled(tmp_path)
+    (first,) = path.glob(board.EVENTS)
+    now = time.time()
+    first = first.rename(path / f"events.out.tfevents.{int(now):010d}.~.9.9")  # behind all others of this second
+    Run.open(tmp_path, "run", Settings(), resume=True).close()
+    (second,) = set(path.glob(board.EVENTS)) - {first}
+    assert second.name > first.name
+    assert time.time() < now + 1.5
 
 
 def test_a_name_taken_gets_a_number_and_nothing_is_overwritten(tmp_path):
