@@ -60,8 +60,11 @@ class Board:
 
 
 def _wait_for_a_later_name(folder: Path) -> None:
-    """TensorBoard reads event files in the order of their names, which begin with the second they were made in; those of
-    one second are in the order of numbers as text, 10 before 9. So wait, at most for a second, until it is over."""
+    """Wait until the second in which the newest event file was made is over, at most for a second.
+
+    TensorBoard reads them in the order of their names, which begin with that second; those of one are in the order of
+    numbers as text, 10 before 9.
+    """
     newest = max((int(file.name.split(".")[3]) for file in folder.glob(EVENTS)), default=0)
     time.sleep(min(1.0, max(0.0, newest + 1 - time.time())))
 
