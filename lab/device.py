@@ -73,7 +73,7 @@ def bfloat16(precision: str, device: torch.device) -> bool:
     """Whether to compute in bfloat16: as `precision` says, or, for "auto", where `device` is faster at it.
 
     Of CPUs these are those with matrix units (AMX), and AMD's with AVX-512. An Intel Xeon that had only AVX-512's
-    instructions for it multiplied large matrices half as fast as in float32 (results/README.md, Speed).
+    instructions for it multiplied large matrices half as fast as in float32 (results/atari/speed.md).
     """
     if precision != "auto":
         return precision == "bfloat16"
