@@ -24,9 +24,14 @@ from lab.run import Run
 
 METRICS = ("eval/return_mean", "eval/return_std", "train/return_last_100")
 _SILENT = (
-    "agent step {:,}: a whole layer of Q is 0, so all states look alike to it; if it stays so nothing more is learned. "
+    "a whole layer of Q is 0, so all states look alike to it; if it stays so nothing more is learned. "
     "Begin again with a smaller --learning-rate, or on pixels with --centred"
 )
+_SATURATED = (
+    "Q is at the end of what its categories reach to, v_max={}; if returns, discounted by gamma, go beyond, begin again "
+    "with a larger --v-max"
+)
+SATURATED = 0.9  # of v_max
 _AT_MOST = {
     "seed": 2**30, "threads": 1024, "stack": 255, "n_step": 1000, "num_envs": 4096, "atoms": 1000,
     "max_gradient_norm": 1e6, "epsilon_spread": 100, "batch_size": 2**20,
@@ -124,7 +129,8 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
 
     began, first_step = time.perf_counter(), training.step
     with bar(config.env, config.total_steps, "steps", start=first_step) as advance, stop_wanted() as stopping:
-        before, saved_at, silent = training.step, -1, False
+        before, saved_at = training.step, -1
+        said: set[str] = set()
         for tick in training:
             step = training.step
             for at, episode_return, length in tick.episodes:
@@ -134,9 +140,10 @@ def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
                 curves = _curves(training, tick, recent)
                 run.scalars(curves, step)
                 _check_finite(training)
-                if curves["train/dormant_units"] == 1 and not silent:
-                    silent = True
-                    messages.print(_SILENT.format(step), soft_wrap=True)
+                for hint in _hints(config, curves):
+                    if hint not in said:
+                        messages.print(f"agent step {step:,}: {hint}", soft_wrap=True)
+                        said.add(hint)
                 run.scalar("time/steps_per_second", (step - first_step) / (time.perf_counter() - began), step)
             if step // config.checkpoint_every > before // config.checkpoint_every or stopping():
                 _save(run, training, recent)
@@ -189,6 +196,14 @@ def _check_finite(training: Training) -> None:
         if kept.is_floating_point() and not finite([kept[: len(replay)]]):
             raise gives_none(training.config.env, name)
     raise diverged(training.step, what, ", or with --max-gradient-norm 10")
+
+
+def _hints(config: DQNConfig, curves: dict[str, float]) -> list[str]:
+    """What the newest point of the curves shows that a person should know of."""
+    hints = [_SILENT] if curves["train/dormant_units"] == 1 else []
+    if config.distribution == "categorical" and abs(curves["train/value"]) > SATURATED * config.v_max:
+        hints.append(_SATURATED.format(config.v_max))
+    return hints
 
 
 def _save(run: Run, training: Training, recent: list[float]) -> None:

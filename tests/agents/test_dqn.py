@@ -210,7 +210,8 @@ def test_a_batch_is_learned_from_by_its_weights(small):
 @pytest.mark.parametrize("env", ["lab/Catch-v0", "ALE/Breakout-v5"])
 @pytest.mark.parametrize("switch", [{}, {"double": True, "n_step": 3, "priority_alpha": 0.5},
     {"anneal": True, "anneal_share": 0.5, "max_gradient_norm": 10.0}, {"noisy": True, "dueling": True},
-    {"optimizer": "rmsprop", "anneal": True}], ids=str)  # fmt: skip
+    {"optimizer": "rmsprop", "anneal": True}, {"munchausen": True}, {"distribution": "quantile"},
+    {"distribution": "categorical", "double": True, "priority_alpha": 0.5}], ids=str)  # fmt: skip
 def test_captured_learning_equals_plain_learning_over_1000_updates(small, env, switch, monkeypatch):
     """From the same data, since play is random to the end."""
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
@@ -407,6 +408,14 @@ def test_a_network_that_has_fallen_silent_is_named_once(small, tmp_path, capfd, 
     last = [entry["value"] for entry in entries if entry.get("tag") == "train/dormant_units"][-1]
     assert (last == 1) == silent
     assert capfd.readouterr().err.count("a whole layer of Q is 0") == silent
+
+
+@pytest.mark.parametrize(("v_max", "beyond"), [(2.0, True), (200.0, False)])
+def test_values_at_the_end_of_the_categories_are_named_once(small, tmp_path, capfd, v_max, beyond):
+    config = small("CartPole-v1", distribution="categorical", v_max=v_max, learning_rate=0.01, target_every=5)
+    with Run.open(tmp_path, "run", config) as run:
+        train(config, run)
+    assert capfd.readouterr().err.count(f"what its categories reach to, v_max={v_max}") == beyond
 
 
 @pytest.mark.parametrize(("env", "changes", "what"), [
