@@ -28,8 +28,7 @@ _SILENT = (
     "Begin again with a smaller --learning-rate, or on pixels with --centred"
 )
 _SATURATED = (
-    "Q is at the end of what its categories reach to, v_max={}; if returns, discounted by gamma, go beyond, begin again "
-    "with a larger --v-max"
+    "Q is near the end of its categories, v_max={}; if discounted returns go beyond, begin again with a larger --v-max"
 )
 SATURATED = 0.9  # of v_max
 _AT_MOST = {

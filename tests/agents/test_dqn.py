@@ -415,7 +415,7 @@ def test_values_at_the_end_of_the_categories_are_named_once(small, tmp_path, cap
     config = small("CartPole-v1", distribution="categorical", v_max=v_max, learning_rate=0.01, target_every=5)
     with Run.open(tmp_path, "run", config) as run:
         train(config, run)
-    assert capfd.readouterr().err.count(f"what its categories reach to, v_max={v_max}") == beyond
+    assert capfd.readouterr().err.count(f"the end of its categories, v_max={v_max}") == beyond
 
 
 @pytest.mark.parametrize(("env", "changes", "what"), [
