@@ -37,6 +37,18 @@ def test_conformal_ranks_by_hand():
     np.testing.assert_allclose(offsets, [-19, -18, 0, 18, 19])
 
 
+def test_conformal_ranks_are_rounded_outwards():
+    """Of 24 errors: 25 * .1 = 2.5 is rank 2, 25 * .9 = 22.5 rank 23; beyond the ends, 25 * .01, is the end."""
+    errors = np.random.default_rng(0).permutation(np.arange(1.0, 25))[:, None]
+    offsets = conformal(errors).offsets([0.01, 0.1, 0.9, 0.99], np.zeros((2, 1)), 0)[:, 0, 0]
+    np.testing.assert_allclose(offsets, [1, 2, 23, 24])
+
+
+def test_every_channel_has_a_spread_of_its_own():
+    window = np.array([[1.0, 10.0], [3.0, 10.0]])
+    np.testing.assert_allclose(intervals.spread(window[None]), [[1 + intervals.FLOOR, intervals.FLOOR]])
+
+
 def test_few_stretches_make_symmetric_intervals():
     errors = np.abs(np.random.default_rng(0).normal(size=(60, 1)))
     low, high = conformal(errors, stretches=2).offsets([0.05, 0.95], np.zeros((2, 1)), 0)[:, 0, 0]
@@ -62,6 +74,15 @@ def test_intervals_are_as_wide_as_the_window_and_the_phase_want():
         window = (scale - intervals.FLOOR) * np.array([[-1.0], [1.0]])
         offset = fitted.offsets([0.95], window, phase)[0, 0, 0]
         assert offset == pytest.approx(expected * norm.ppf(0.95), rel=0.1)
+
+
+def test_every_step_ahead_has_a_phase_of_its_own():
+    """Errors of 1 at even phases and of 3 at odd ones, all from forecasts that begin at an even one."""
+    errors = np.tile([[1.0, 3.0], [-1.0, -3.0]], (2000, 1))[:, :, None]
+    fitted = Conformal.fit(errors, np.zeros((4000, 2, 1)), np.zeros(4000, int), 2, 1000)
+    for phase, expected in ((0, [1, 3]), (7, [3, 1])):
+        offsets = fitted.offsets([0.9], np.zeros((2, 1)), phase)[0, :, 0]
+        assert offsets == pytest.approx(expected, rel=0.01)
 
 
 def test_intervals_take_note_of_errors_on_rows_that_update_shows():
@@ -91,6 +112,21 @@ def test_a_day_at_once_or_hour_by_hour_teaches_the_same():
     np.testing.assert_allclose(one.conformal_.errors, two.conformal_.errors, rtol=1e-9)
     np.testing.assert_array_equal(one.conformal_.phases, two.conformal_.phases)
     assert one.conformal_.stretches == pytest.approx(two.conformal_.stretches)
+
+
+def test_errors_are_those_of_held_out_windows_each_with_its_phase():
+    """480 hours hold 427 windows of 48 + 6 steps: the last 85 are held out. Three rows more bring three windows."""
+    series = web_traffic(days=21)
+    fitted = RidgeForecaster(lookback=48).fit(series.iloc[:480], fh=range(1, 7))
+    values, first = ((series.to_numpy() - fitted.mean_) / fitted.scale_)[:, None], np.arange(342, 427)
+    windows, truth = (np.stack([values[at + a : at + b] for at in first]) for a, b in ((0, 48), (48, 54)))
+    missed = (truth - fitted._backcast(windows)) / (windows.std(axis=1) + intervals.FLOOR)[:, None]
+    np.testing.assert_allclose(fitted.conformal_.errors, missed)
+    assert fitted.conformal_.phases.tolist() == ((first + 48) % 24).tolist()
+    assert fitted.conformal_.stretches == pytest.approx(85 / 6)
+    fitted.update(series.iloc[480:483], update_params=False)
+    assert fitted.conformal_.phases[-3:].tolist() == [475 % 24, 476 % 24, 477 % 24]
+    assert fitted.conformal_.stretches == pytest.approx(88 / 6)
 
 
 def test_perfect_forecasts_have_no_width():

@@ -1,6 +1,7 @@
 """The LTSF protocol: borders, scaling by the training part alone, no window dropped, nothing of the future used."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,15 @@ def test_the_scaler_sees_the_training_part_alone(series):
     assert torch.allclose(before.values[:420].std(0, correction=0), torch.ones(2), atol=1e-5)
 
 
+@pytest.mark.skipif("LAB_DATA" not in os.environ, reason="needs ETT's files (LAB_DATA)")
+@pytest.mark.parametrize(("name", "day"), [("ETTh1", 24), ("ETTh2", 24), ("ETTm1", 96)])
+def test_ett_has_the_published_borders(name, day):
+    """Twelve, four and four months of thirty days; what comes after is not used."""
+    loaded = ltsf.load(name)
+    assert loaded.borders == (360 * day, 480 * day, 600 * day)
+    assert loaded.season == day and loaded.values.shape == (600 * day, 7)
+
+
 def test_every_forecast_lies_in_its_part_and_none_is_left_out(series):
     lookback, horizon = 30, 12
     windows = ltsf.windows(series(), lookback, horizon)
@@ -86,6 +96,15 @@ def test_what_comes_later_cannot_change_a_forecast(series, quick):
         last[change] = member.test[:known]
         assert task.truth[-1].abs().max() > change  # the truth did change
     assert torch.equal(last[0.0], last[50.0])
+
+
+def test_a_network_trains_and_stops_by_the_first_two_parts_alone(series, quick, monkeypatch):
+    given, task = [], families.Task(series(), 12, seed=0, device=CPU)
+    monkeypatch.setattr(families.training, "fit", lambda *_, **options: given.append(options["starts"]) or [])
+    task.fit(families.Wanted("cnn", 24, False))
+    trained, validated = given[0]
+    assert trained.tolist() == list(range(420 - 24 - 12 + 1))
+    assert validated.tolist() == list(range(420 - 24, 480 - 24 - 12 + 1))
 
 
 def test_ridge_weights_are_the_normal_equations(series):

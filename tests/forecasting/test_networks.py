@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from forecasting.networks import fast
+from forecasting.networks.linear import DLinear, NLinear
 from forecasting.networks.lstm import LSTM
 from forecasting.networks.norm import Reversible
 from forecasting.networks.transformer import Attention, Transformer
@@ -120,3 +121,16 @@ def test_frozen_weights_get_no_gradient_through_a_fast_product():
     layer(x).sum().backward()
     assert layer.weight.grad is None
     torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(800, 64))
+
+
+def test_the_linear_ones_by_hand():
+    """The last moving average of 1, 2, 3, 7 is (3 + 7 + 7) / 3 = 17 / 3, which leaves 4 / 3; the last value is 7."""
+    x = torch.tensor([1.0, 2.0, 3.0, 7.0])[None, :, None]
+    dlinear, nlinear = DLinear(4, 1, patch=3), NLinear(4, 1)
+    with torch.no_grad():
+        for layer in (dlinear.trend, dlinear.rest, nlinear.layer):
+            layer.bias.zero_()
+            layer.weight.zero_()
+        dlinear.trend.weight[0, 3], dlinear.rest.weight[0, 3], nlinear.layer.weight[0, 1] = 1.0, 10.0, 1.0
+    assert dlinear(x).item() == pytest.approx(17 / 3 + 40 / 3)
+    assert nlinear(x).item() == pytest.approx(7 + (2 - 7))
