@@ -166,7 +166,7 @@ def test_measures_by_hand():
     two = np.array([[1.0, 2, 3, 1, 5, 1.05], [1, 1, 1, 1, 1, 1]])
     assert measures.sparsity(two, was, scale) == pytest.approx((3 + 6) / 12)
     assert measures.contiguity(two, was, scale) == pytest.approx((2 / 3 + 1) / 2)
-    assert measures.coverage(np.arange(11.0)[:, None].repeat(2, 1), np.array([5.0, 9.5])) == 0.5
+    assert measures.coverage(np.arange(11.0)[:, None].repeat(2, 1), np.array([1.5, 9.5])) == 0.5  # 1 to 9
     assert measures.rmse(np.array([3.0, 0.0]), np.array([0.0, 4.0])) == pytest.approx(np.sqrt(12.5))
 
 

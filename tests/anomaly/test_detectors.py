@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting.anomaly.base import ScoreDetector
 from forecasting.anomaly.detectors import MaskedDetector, blocks, runs, tail_quantile
 from forecasting.anomaly.joins import JoinDetector
 from lab.errors import InputError
@@ -61,6 +62,48 @@ def test_the_threshold_comes_from_the_training_part_only(detector, series):
     own = detector._score(detector._steps(series[:600]))
     assert before == pytest.approx(max(3, tail_quantile(own[480:], 0.9999)), rel=1e-5)
     np.testing.assert_allclose(detector.normal_scores_[:100], own[480:580], atol=1e-4)  # what lies beyond is unknown
+
+
+class Itself(ScoreDetector):
+    """The score of a step is the step itself."""
+
+    _refit = True
+
+    def __init__(self, period=None, quantile=0.9, contamination=0):
+        self.period, self.quantile, self.contamination = period, quantile, contamination
+        self.learned = []
+        super().__init__()
+
+    def _learn(self, steps):
+        self.learned.append(len(steps))
+
+    def _score(self, steps):
+        return steps
+
+
+def test_the_last_fifth_sets_the_threshold_before_it_is_learned_from():
+    values = np.random.default_rng(0).normal(size=500)
+    fitted = Itself(period=20).fit(values)
+    assert fitted.learned == [400, 500]
+    held_out = (values[400:] - fitted.mean_) / fitted.scale_
+    np.testing.assert_allclose(fitted.normal_scores_, held_out)
+    assert fitted.threshold_ == pytest.approx(np.quantile(held_out, 0.9))
+
+
+def test_every_sample_has_the_score_of_the_step_that_it_lies_in():
+    """Also where the last step is half a one."""
+    values = np.random.default_rng(0).normal(size=601)
+    fitted = Itself(period=128).fit(values[:600])
+    scores = fitted.transform_scores(values)["scores"].to_numpy()
+    assert fitted.factor_ == 2 and len(scores) == 601
+    means = np.append((values[:-1:2] + values[1::2]) / 2, values[-1])
+    np.testing.assert_allclose(scores, (np.repeat(means, 2)[:601] - fitted.mean_) / fitted.scale_)
+
+
+def test_one_stray_value_does_not_make_the_unit():
+    values = np.tile([1.0, -1.0], 1000)
+    values[77] = 1000.0
+    assert Itself(period=20).fit(values).scale_ == pytest.approx(1, rel=0.01)
 
 
 def test_a_part_scores_as_in_the_whole(detector, series):

@@ -38,6 +38,16 @@ def test_what_comes_later_changes_nothing_and_one_by_one_is_the_same(detector, s
     assert not np.allclose(Stream(detector).update(changed)[40:], together[40:])
 
 
+@pytest.mark.parametrize("name", ["masked", "pca"])
+def test_the_score_of_a_step_knows_none_after_it(detector, series, name):
+    """Also where later ones are there: the threshold is taken from the training part, which is known to its end."""
+    fitted = detector if name == "masked" else catalogue.DETECTORS[name].make(0, "cpu").fit(series[:600])
+    steps, ends = fitted._steps(series), np.array([650, 655])
+    changed = steps.copy()
+    changed[655:] += 5
+    assert np.array_equal(fitted._latest(changed, ends), fitted._latest(steps, ends))
+
+
 def test_steps_of_several_samples_are_taken_in_as_they_grow(tmp_path):
     smooth = waves(3000, period=400)
     detector = MaskedDetector(period=400, max_epochs=1, device="cpu", contamination=0).fit(smooth[:2400])

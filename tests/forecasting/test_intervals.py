@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import mean_pinball_loss
 from sktime.performance_metrics.forecasting.probabilistic import IntervalWidth, PinballLoss
 
-from forecasting import intervals
+from forecasting import coverage, intervals, saved
 from forecasting.datasets import web_traffic
 from forecasting.forecaster import (
     CNNForecaster,
@@ -19,6 +19,7 @@ from forecasting.forecaster import (
 )  # fmt: skip
 from forecasting.intervals import LEVELS, Conformal
 from lab.errors import InputError
+from lab.run import Run
 
 QUICK = {"lookback": 48, "max_epochs": 2, "steps_per_epoch": 5, "random_state": 0, "device": "cpu"}
 DAY = list(range(1, 25))
@@ -112,6 +113,18 @@ def test_a_day_at_once_or_hour_by_hour_teaches_the_same():
     np.testing.assert_allclose(one.conformal_.errors, two.conformal_.errors, rtol=1e-9)
     np.testing.assert_array_equal(one.conformal_.phases, two.conformal_.phases)
     assert one.conformal_.stretches == pytest.approx(two.conformal_.stretches)
+
+
+def test_a_saved_forecaster_takes_note_of_the_same_errors(tmp_path):
+    series = web_traffic(days=20)
+    fitted = RidgeForecaster(lookback=48).fit(series.iloc[:400], fh=DAY)
+    saved.save(tmp_path, {"linear": fitted})
+    again = saved.load(tmp_path)["linear"]
+    for each in (fitted, again):
+        each.update(series.iloc[400:403], update_params=False)
+    np.testing.assert_allclose(again.conformal_.errors, fitted.conformal_.errors)
+    np.testing.assert_array_equal(again.conformal_.phases, fitted.conformal_.phases)
+    np.testing.assert_allclose(again.predict_interval(), fitted.predict_interval())
 
 
 def test_errors_are_those_of_held_out_windows_each_with_its_phase():
@@ -280,3 +293,30 @@ def test_scores_by_hand_and_as_sktimes():
         np.stack([low, high], 1), columns=pd.MultiIndex.from_product([["y"], [0.8], ["lower", "upper"]])
     )
     assert float(IntervalWidth()(pd.DataFrame({"y": truth}), bounds)) == pytest.approx((high - low).mean())
+
+
+def test_the_benchmark_scores_by_hand():
+    """Of four values one lies 4 above: 2 wide and, at 90 %, 20 * 4 / 4 = 20 more on average; all over a scale of 2."""
+    bounds = np.tile([-1.0, 1.0], (2, 2, len(coverage.NOMINAL), 1))
+    rows = coverage._rows(bounds, np.array([[0.0, 0.0], [0.0, 5.0]]), 2.0, {
+        "series": "s", "model": "m", "intervals": "conformal",
+    })  # fmt: skip
+    row = next(row for row in rows if row["nominal"] == 0.9)
+    assert (row["coverage"], row["width"], row["score"]) == (0.75, 1.0, pytest.approx((2 + 20) / 2))
+    assert (row["low"], row["high"]) == (0, 1)  # of two origins, 1 and 1/2
+
+
+def test_the_benchmark_scales_by_what_came_before_the_first_origin(tmp_path):
+    series = web_traffic(days=12)
+    series.attrs["name"] = "traffic"
+    with Run.open(tmp_path, "coverage", {}) as run:
+        table = coverage.measure([series], ["seasonal-naive", "cnn"], 3, run, device="cpu", max_epochs=1)
+    values = series.to_numpy()
+    day = np.abs(values[24:] - values[:-24])  # of each hour, from the day before
+    naive, cnn = (table[table["model"] == name] for name in ("seasonal-naive", "cnn"))
+    assert naive["mase"].tolist() == pytest.approx([day[-72:].mean() / day[:-72].mean()] * 4)
+    assert set(naive["intervals"]) == {"conformal"} and cnn["coverage"].between(0, 1).all()
+    errors = cnn.groupby("intervals")["mase"].agg(["nunique", "first"])
+    assert errors["nunique"].tolist() == [1, 1, 1] and set(errors.index) == {"conformal", "dropout", "quantile"}
+    first = errors["first"]
+    assert first["conformal"] == first["dropout"] != first["quantile"]  # one network, and one of its own

@@ -146,6 +146,27 @@ def test_a_family_is_the_mean_of_its_members(series, quick):
     assert task.score("both", members) == ("both", "24+48", 4.0, 4.0, 2.0, 3.0)
 
 
+def test_the_test_part_chooses_nothing(series, monkeypatch):
+    """Validation says that error grows with the lookbacks, the test part that it falls: the shortest are taken."""
+    task = families.Task(series(), 12, seed=0, device=CPU)
+
+    def validation_error(members):
+        return float(sum(lookback for member in members for lookback in member.lookbacks))
+
+    def score(model, members):
+        error = validation_error(members)
+        return families.Score(model, "", error, -error, -error, 0.0)
+
+    def fits(wanted):
+        for each in wanted:
+            yield families.Member((each.lookback,), each.skip, task.held_out, task.truth, 0.0)
+
+    monkeypatch.setattr(task, "validation_error", validation_error)
+    monkeypatch.setattr(task, "score", score)
+    found = {row.model: row.validation_mse for row in families.scores(task, ("cnn",), (24, 36, 48), fits)}
+    assert found["ridge"] == 24 + 36 and found["cnn"] == 2 * (24 + 36) and found["cnn, chosen"] == 24
+
+
 def test_a_seasonal_series_is_forecast_by_its_season(series):
     frame = table()
     frame["load"] = frame["drift"] = np.arange(600) % 24.0

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from forecasting.families import FAMILIES
 from forecasting.networks import fast
 from forecasting.networks.linear import DLinear, NLinear
 from forecasting.networks.lstm import LSTM
@@ -134,3 +135,15 @@ def test_the_linear_ones_by_hand():
         dlinear.trend.weight[0, 3], dlinear.rest.weight[0, 3], nlinear.layer.weight[0, 1] = 1.0, 10.0, 1.0
     assert dlinear(x).item() == pytest.approx(17 / 3 + 40 / 3)
     assert nlinear(x).item() == pytest.approx(7 + (2 - 7))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_weight_has_a_part_in_the_forecast(name):
+    torch.manual_seed(0)
+    family = FAMILIES[name]
+    network = family.network(96, 24, family.patch(96), dropout=family.dropout).eval()
+    for weights in network.parameters():
+        if not weights.any():  # a last layer that starts at zero
+            torch.nn.init.normal_(weights)
+    network(torch.randn(3, 96, 2)).square().sum().backward()
+    assert [name for name, own in network.named_parameters() if own.grad is None or not own.grad.any()] == []

@@ -102,7 +102,7 @@ def test_the_lookback_of_a_panel_suits_a_series_of_median_length():
 
 
 def test_the_pooled_ridge_has_the_penalty_that_is_best_on_windows_it_was_not_fitted_to():
-    """Of a random walk nothing can be forecast, so that is the largest; on the windows fitted to, it is the smallest."""
+    """Of a random walk nothing can be forecast: that is the largest; on the windows fitted to, it is the smallest."""
     walk = np.random.default_rng(0).normal(size=(400, 1)).cumsum(axis=0)
     made = Pool(walk, (torch.arange(150), torch.arange(200, 370)), 20, 1).linear(6)
     x, y = training.pairs(training.windows(torch.from_numpy(walk), 20, 6)[:150].numpy(), 20)
