@@ -230,6 +230,47 @@ def test_spread_is_the_mean_over_the_windows_that_hold_a_sample():
     assert spread(np.array([2.0, 4, 9]), 3, 2, 8) == pytest.approx([3, 2, 3, 4, 6.5, 9, 6.5, 4])
 
 
+def test_the_rolling_z_score_by_hand():
+    """Means of two before each, the training part's mean, 0, before the first; a floor of .2 on their deviation."""
+    from forecasting.anomaly.classical import RollingZScoreDetector
+
+    detector = RollingZScoreDetector(contamination=0)
+    detector.window_ = 2
+    expected = [3 / 0.2, (1.5 - 1) / (1.5 + 0.2), (5 - 2) / (1 + 0.2)]  # of 0, 0; of 0, 3; of 3, 1
+    assert detector._score(np.array([3.0, 1, 5])) == pytest.approx(expected)
+
+
+def test_what_components_leave_over_is_sklearns(series):
+    from sklearn.decomposition import PCA
+
+    from forecasting.anomaly.base import spread
+    from forecasting.anomaly.classical import PCADetector
+    from forecasting.anomaly.joins import regularised
+
+    detector = PCADetector(contamination=0).fit(series[:600])
+    width, steps = detector.window_, detector._steps(series)
+    model = PCA(0.9, svd_solver="full").fit(regularised(detector.train_[:480], width))
+    windows = regularised(steps, width)
+    left = np.linalg.norm(windows - model.inverse_transform(model.transform(windows)), axis=1)
+    assert detector.components_.shape == (width, model.n_components_) and model.n_components_ > 1
+    assert detector._score(steps) == pytest.approx(spread(left, width, 1, len(steps)), abs=1e-3)
+
+
+def test_interpolation_is_sklearns_regression_on_the_neighbours(series):
+    from sklearn.linear_model import LinearRegression
+
+    from forecasting.anomaly.base import spread
+    from forecasting.anomaly.classical import InterpolationDetector
+
+    detector = InterpolationDetector(contamination=0, neighbours=2).fit(series[:600])
+    steps = detector._steps(series)
+    around = np.stack([steps[:-4], steps[1:-3], steps[3:-1], steps[4:]], axis=1)
+    model = LinearRegression(fit_intercept=False).fit(around[:476], steps[2:478])
+    squares = np.pad((steps[2:-2] - model.predict(around)) ** 2, 2, mode="edge")
+    means = np.lib.stride_tricks.sliding_window_view(squares, 5).mean(1)  # a quarter of a window of 20
+    assert detector._score(steps) == pytest.approx(np.sqrt(spread(means, 5, 1, len(steps))), rel=1e-3)
+
+
 def test_nearest_is_brute_force():
     from forecasting.anomaly.joins import nearest, regularised
 

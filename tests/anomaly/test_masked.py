@@ -203,6 +203,25 @@ def test_the_loss_is_the_mean_over_masks_whatever_goes_together():
         assert torch.isclose(masked.loss(network, STEPS[None], masks), torch.stack(each).mean(), atol=1e-5)
 
 
+def test_the_epoch_that_is_best_on_what_is_held_out_is_kept(monkeypatch):
+    """And only in what it is trained on may a run not recall itself."""
+    checks, seen, real = iter([3.0, 1.0, 2.0]), [], masked.loss
+
+    def loss(network, series, masks, noise=None, own=False):
+        if own:
+            return real(network, series, masks, noise, own)
+        assert series.shape == (1, 30)
+        seen.append({name: each.clone() for name, each in network.state_dict().items()})
+        return torch.tensor(next(checks))
+
+    monkeypatch.setattr(masked, "loss", loss)
+    network, history = masked.train(STEPS.numpy(), STEPS[:30].numpy(), SHAPE, 3, 0, torch.device("cpu"))
+    assert [checked for _, checked in history] == [3, 1, 2]
+    kept = network.state_dict()
+    assert all(torch.equal(kept[name], each) for name, each in seen[1].items())
+    assert not torch.equal(kept["head.bias"], seen[2]["head.bias"])
+
+
 def test_training_masks_stay_inside_the_series():
     drawn = masked.training_masks(30, SHAPE, 2000, torch.Generator().manual_seed(0))
     assert (drawn.first >= 0).all() and (drawn.last <= 30).all() and (drawn.last > drawn.first).all()
