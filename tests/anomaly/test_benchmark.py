@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting import nab
 from forecasting.anomaly import archive, benchmark, catalogue
 from forecasting.anomaly.metrics import vus_pr
 from lab import cli
@@ -96,6 +97,18 @@ def test_nab_windows_are_inside_and_after_the_training_part():
     assert len(cases) == 52  # 58 less the six without an anomaly
     for case in cases:
         assert all(case.train_end <= start < end <= len(case.read()) for start, end in case.anomalies)
+
+
+def test_a_nab_window_ends_with_the_sample_that_it_names(tmp_path, monkeypatch):
+    times = pd.date_range("2024-01-01", periods=100, freq="h")
+    pd.DataFrame({"timestamp": times, "value": 1.0}).to_csv(tmp_path / "series.csv")
+    windows = {"realKnownCause/nyc_taxi.csv": [["2024-01-02 00:00:00.000000", "2024-01-02 05:00:00.000000"]]}
+    (tmp_path / "windows.json").write_text(json.dumps(windows))
+    monkeypatch.setattr(nab, "FILES", {"nyc_taxi": nab.FILES["nyc_taxi"]})
+    names = {nab.WINDOWS: "windows.json", nab.FILES["nyc_taxi"]: "series.csv"}
+    monkeypatch.setattr("lab.data.locate", lambda file: tmp_path / names[file])
+    (case,) = archive.nab()
+    assert case.anomalies == ((24, 30),) and case.train_end == 15 and len(case.read()) == 100 and not case.slack
 
 
 def case_of(values, anomaly, **settings):

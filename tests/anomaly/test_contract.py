@@ -271,6 +271,13 @@ def test_interpolation_is_sklearns_regression_on_the_neighbours(series):
     assert detector._score(steps) == pytest.approx(np.sqrt(spread(means, 5, 1, len(steps))), rel=1e-3)
 
 
+def test_a_centre_stands_for_four_windows_at_least(series):
+    """With as many centres as windows nothing normal would be far from one: 160 steps hold 141 windows of 20."""
+    from forecasting.anomaly.classical import KMeansDetector
+
+    assert KMeansDetector(period=20, contamination=0).fit(series[:200]).centres_.shape == (35, 20)
+
+
 def test_nearest_is_brute_force():
     from forecasting.anomaly.joins import nearest, regularised
 

@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.anomaly.base import ScoreDetector
 from forecasting.anomaly.detectors import MaskedDetector, blocks, runs, tail_quantile
 from forecasting.anomaly.joins import JoinDetector
 from lab.errors import InputError
 
-from .conftest import PERIOD
+from .conftest import PERIOD, Itself
 
 
 @pytest.mark.slow
@@ -62,23 +61,6 @@ def test_the_threshold_comes_from_the_training_part_only(detector, series):
     own = detector._score(detector._steps(series[:600]))
     assert before == pytest.approx(max(3, tail_quantile(own[480:], 0.9999)), rel=1e-5)
     np.testing.assert_allclose(detector.normal_scores_[:100], own[480:580], atol=1e-4)  # what lies beyond is unknown
-
-
-class Itself(ScoreDetector):
-    """The score of a step is the step itself."""
-
-    _refit = True
-
-    def __init__(self, period=None, quantile=0.9, contamination=0):
-        self.period, self.quantile, self.contamination = period, quantile, contamination
-        self.learned = []
-        super().__init__()
-
-    def _learn(self, steps):
-        self.learned.append(len(steps))
-
-    def _score(self, steps):
-        return steps
 
 
 def test_the_last_fifth_sets_the_threshold_before_it_is_learned_from():

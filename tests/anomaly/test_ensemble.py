@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from forecasting.anomaly import contamination, ensemble
+from forecasting.anomaly.base import spread
 from forecasting.anomaly.classical import InterpolationDetector, PCADetector
-from forecasting.anomaly.joins import JoinDetector
+from forecasting.anomaly.joins import JoinDetector, regularised
 from lab.errors import Notice
 
 from .conftest import PERIOD, waves
@@ -50,10 +51,29 @@ def test_the_ensemble_takes_any_members(series):
     assert not members[0].is_fitted
 
 
+def test_the_contrast_is_that_of_what_comes_after_the_training_part(series, monkeypatch):
+    detector = ensemble.EnsembleDetector(members=[PCADetector(), InterpolationDetector()]).fit(series[:600])
+    asked = []
+    monkeypatch.setattr(ensemble, "gate", lambda scores, *given: asked.append(given[-1]) or scores[0])
+    for values in (series, series[600:], series[:600], series + 1):  # the first alone goes on from what was learned
+        detector.transform_scores(values)
+    assert asked == [600, 0, 0, 0]
+
+
 def spoiled():
     values = waves(1000)
     values[500:520] = 10.0
     return values
+
+
+def test_a_training_part_is_compared_with_the_rest_of_itself():
+    """Every window with all that do not overlap it, every sample by the windows that hold it."""
+    steps = spoiled()[400:700]
+    windows = regularised((steps - steps.mean()) / steps.std(), PERIOD)
+    distances, at = np.linalg.norm(windows[:, None] - windows[None], axis=2), np.arange(len(windows))
+    distances[np.abs(at[:, None] - at) < PERIOD] = np.inf
+    expected = spread(distances.min(1), PERIOD, 1, len(steps))
+    assert contamination.self_scores(steps, PERIOD) == pytest.approx(expected, abs=1e-2)
 
 
 def test_a_training_part_that_holds_an_anomaly_warns_and_can_be_purged(series):

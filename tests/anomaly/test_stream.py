@@ -14,7 +14,7 @@ from forecasting.anomaly.stream import Stream
 from lab import cli
 from lab.errors import InputError
 
-from .conftest import waves
+from .conftest import Itself, waves
 
 
 @pytest.fixture
@@ -80,6 +80,13 @@ def test_hardly_a_normal_sample_is_above_the_threshold(name):
     wave = np.sin(2 * np.pi * time / 48) + 0.1 * np.random.default_rng(0).normal(size=time.size)
     stream = Stream(catalogue.DETECTORS[name].make(0, "cpu").fit(wave[:2000]))
     assert (stream.update(wave[2000:]) > stream.threshold_).mean() < 0.01
+
+
+def test_the_threshold_is_of_samples_whose_whole_window_is_held_out():
+    """Of 500 rising samples the last 100 are held out; a window of 20 fits in front of the last 80 of them."""
+    rising = np.arange(500.0)
+    fitted = Itself(period=20, quantile=0.5).fit(rising)
+    assert Stream(fitted).threshold_ * fitted.scale_ + fitted.mean_ == pytest.approx(np.median(rising[420:]))
 
 
 @pytest.mark.parametrize("name", ["pca", "kmeans"])
