@@ -95,6 +95,14 @@ def test_a_part_scores_as_in_the_whole(detector, series):
     assert np.allclose(part, whole[790:830], atol=1e-4)
 
 
+def test_a_peak_is_that_of_every_step_that_the_interval_touches(detector, series, monkeypatch):
+    """Samples 13 to 24 touch the steps 2 to 4, which are six samples each."""
+    asked = []
+    monkeypatch.setattr(detector, "factor_", 6)
+    monkeypatch.setattr(detector, "_score_steps", lambda steps, first, last: asked.append((first, last)) or np.ones(1))
+    assert detector.peak(series, 13, 25) == 1 and asked == [(2, 5)]
+
+
 def test_a_lone_surprise_has_a_peak_and_no_plateau(detector, monkeypatch):
     """Half a window of 12 steps is a triangle of 1, 2, 3, 2, 1 ninths; steps beyond the end count as usual ones."""
     import torch

@@ -128,14 +128,14 @@ def test_a_saved_forecaster_takes_note_of_the_same_errors(tmp_path):
 
 
 def test_errors_are_those_of_held_out_windows_each_with_its_phase():
-    """480 hours hold 427 windows of 48 + 6 steps: the last 85 are held out. Three rows more bring three windows."""
+    """480 hours hold 425 windows of 50 + 6 steps: the last 85 are held out. Three rows more bring three windows."""
     series = web_traffic(days=21)
-    fitted = RidgeForecaster(lookback=48).fit(series.iloc[:480], fh=range(1, 7))
-    values, first = ((series.to_numpy() - fitted.mean_) / fitted.scale_)[:, None], np.arange(342, 427)
-    windows, truth = (np.stack([values[at + a : at + b] for at in first]) for a, b in ((0, 48), (48, 54)))
+    fitted = RidgeForecaster(lookback=50).fit(series.iloc[:480], fh=range(1, 7))
+    values, first = ((series.to_numpy() - fitted.mean_) / fitted.scale_)[:, None], np.arange(340, 425)
+    windows, truth = (np.stack([values[at + a : at + b] for at in first]) for a, b in ((0, 50), (50, 56)))
     missed = (truth - fitted._backcast(windows)) / (windows.std(axis=1) + intervals.FLOOR)[:, None]
     np.testing.assert_allclose(fitted.conformal_.errors, missed)
-    assert fitted.conformal_.phases.tolist() == ((first + 48) % 24).tolist()
+    assert fitted.conformal_.phases.tolist() == ((first + 50) % 24).tolist()
     assert fitted.conformal_.stretches == pytest.approx(85 / 6)
     fitted.update(series.iloc[480:483], update_params=False)
     assert fitted.conformal_.phases[-3:].tolist() == [475 % 24, 476 % 24, 477 % 24]
