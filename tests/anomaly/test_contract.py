@@ -210,6 +210,60 @@ def test_patches_can_be_trained(series):
     assert 780 <= 600 + detector.transform_scores(series)["scores"].to_numpy()[600:].argmax() < 840
 
 
+def test_the_nearest_neighbours_are_averaged():
+    import torch
+
+    from forecasting.anomaly.patches import cosine_distance
+
+    query, memory = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8]])
+    found = [float(cosine_distance(query, memory, count)[0]) for count in (1, 2, 9)]
+    assert found == pytest.approx([0, 1 - (1 + 0.6) / 2, 1 - (1 + 0.6 + 0) / 3], abs=1e-6)
+
+
+def test_the_distances_of_all_networks_add_up(series):
+    import copy
+
+    from forecasting.anomaly.patches import PatchDetector
+
+    detector = PatchDetector(networks=2, device="cpu", contamination=0).fit(series[:600])
+    steps, alone = detector._steps(series), []
+    for number in range(2):
+        one = copy.copy(detector)
+        one.encoders_, one.memories_ = detector.encoders_[number:][:1], detector.memories_[number:][:1]
+        alone.append(one._score(steps))
+    assert not np.allclose(*alone)
+    inside = slice(64, -64)  # nearer the ends, windows are missing
+    assert detector._score(steps)[inside] == pytest.approx(sum(alone)[inside], rel=1e-5)
+
+
+def test_a_variational_code_is_drawn_with_its_own_variance():
+    """From N(0, 4) where 0 is wanted: a squared error of 4 a value, and (4 - 1 - log 4) / 2 nats of divergence."""
+    import torch
+
+    from forecasting.anomaly.reconstruction import Autoencoder
+
+    class Code(torch.nn.Module):
+        def forward(self, x):
+            return torch.cat([torch.zeros_like(x), torch.full_like(x, np.log(4.0))], 1)
+
+    torch.manual_seed(0)
+    network = Autoencoder(4, 4, 8, variational=True)
+    network.encoder, network.decoder = Code(), torch.nn.Identity()
+    zeros = torch.zeros(20_000, 4)
+    assert network.loss(zeros).item() == pytest.approx(4 / 2 + (3 - np.log(4)) / 2, rel=0.02)
+    assert network.errors(zeros, 3).mean().item() == pytest.approx(4, rel=0.02)
+
+
+def test_a_reconstruction_error_is_the_mean_over_the_windows_that_hold_a_sample(series, monkeypatch):
+    import torch
+
+    from forecasting.anomaly.reconstruction import AutoencoderDetector
+
+    detector = AutoencoderDetector(updates=1, device="cpu", contamination=0).fit(series[:600])
+    monkeypatch.setattr(detector.network_, "errors", lambda windows, draws: torch.ones_like(windows))
+    assert detector._score(detector._steps(series[:333])).tolist() == [1.0] * 333
+
+
 def test_random_state_decides(series):
     from forecasting.anomaly.patches import PatchDetector
 

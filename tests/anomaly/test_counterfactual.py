@@ -74,6 +74,17 @@ def test_a_draw_that_does_not_join_is_drawn_again(detector, series, monkeypatch)
     assert result.accepted == 0.5
 
 
+def test_how_steep_an_edge_may_be_is_said_of_samples(detector, series, monkeypatch):
+    """The steepest step of the training part over two samples is half as steep a sample."""
+    steepest = np.abs(np.diff(detector.train_)).max() * detector.scale_
+    monkeypatch.setattr(detector, "factor_", 2)
+    monkeypatch.setattr(detector, "peak", lambda *_: 0.0)
+    monkeypatch.setattr("forecasting.anomaly.masked.sample", lambda *_: np.zeros((1, 10)))
+    for share, accepted in ((0.4, 1.0), (0.6, 0.0)):
+        monkeypatch.setattr(counterfactual, "jumps", lambda *_, jump=share * steepest: np.array([jump]))
+        assert counterfactual.explain(detector, series, (800, 820), k=1).accepted == accepted
+
+
 @pytest.mark.slow
 def test_native_resolution_joins_without_a_jump():
     smooth = waves(2000, period=400)

@@ -296,14 +296,14 @@ def test_scores_by_hand_and_as_sktimes():
 
 
 def test_the_benchmark_scores_by_hand():
-    """Of four values one lies 4 above: 2 wide and, at 90 %, 20 * 4 / 4 = 20 more on average; all over a scale of 2."""
-    bounds = np.tile([-1.0, 1.0], (2, 2, len(coverage.NOMINAL), 1))
-    rows = coverage._rows(bounds, np.array([[0.0, 0.0], [0.0, 5.0]]), 2.0, {
-        "series": "s", "model": "m", "intervals": "conformal",
-    })  # fmt: skip
-    row = next(row for row in rows if row["nominal"] == 0.9)
-    assert (row["coverage"], row["width"], row["score"]) == (0.75, 1.0, pytest.approx((2 + 20) / 2))
-    assert (row["low"], row["high"]) == (0, 1)  # of two origins, 1 and 1/2
+    """Of eight values one lies 4 above: 2 wide and, at 90 %, 20 * 4 / 8 = 10 more on average; all over a scale of 2."""
+    bounds = np.tile([-1.0, 1.0], (2, 4, len(coverage.NOMINAL), 1))
+    truth = np.zeros((2, 4))
+    truth[1, 3] = 5.0
+    what = {"series": "s", "model": "m", "intervals": "conformal"}
+    row = next(row for row in coverage._rows(bounds, truth, 2.0, what) if row["nominal"] == 0.9)
+    assert (row["coverage"], row["width"], row["score"]) == (7 / 8, 1.0, pytest.approx((2 + 10) / 2))
+    assert (row["low"], row["high"]) == (0, 1)  # of two origins, 1 and 3/4, which tell next to nothing
 
 
 def test_the_benchmark_scales_by_what_came_before_the_first_origin(tmp_path):
