@@ -166,7 +166,8 @@ def test_a_forecaster_of_sktimes_own_works_too(series):
     from forecasting.forecaster import SeasonalNaiveForecaster
 
     direct = ForecastResidualDetector(forecaster=SeasonalNaiveForecaster(lookback=20), horizon=20).fit(series[:600])
-    assert direct._direct(direct._steps(series))[::20] == pytest.approx(detector._moving(detector._steps(series)))
+    steps, learned = direct._steps(series), direct.train_[: direct.learned_]
+    assert direct._direct(steps, learned)[::20] == pytest.approx(detector._moving(detector._steps(series)))
 
 
 @pytest.mark.filterwarnings("ignore:.*remember_data:FutureWarning")

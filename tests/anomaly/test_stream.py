@@ -10,7 +10,9 @@ import pytest
 from forecasting.anomaly import catalogue, masked, saved, streaming_speed
 from forecasting.anomaly.detectors import MaskedDetector
 from forecasting.anomaly.joins import JoinDetector
+from forecasting.anomaly.residual import ForecastResidualDetector
 from forecasting.anomaly.stream import Stream
+from forecasting.linear import SeasonalNaiveForecaster
 from lab import cli
 from lab.errors import InputError
 
@@ -101,6 +103,17 @@ def test_a_step_that_is_not_whole_gives_no_false_alarm(name):
     ends = np.concatenate([apart.update(wave[at : at + factor])[-1:] for at in range(8000, 9000, factor)])
     assert np.array_equal(scores[factor - 1 :: factor], ends)
     assert all(len(set(scores[at : at + factor])) == 1 for at in range(factor - 1, len(scores) - factor, factor))
+
+
+def test_a_stream_is_forecast_from_its_own_past():
+    """The week before, of a level that rises after the training part, which ends in the middle of a day."""
+    time = np.arange(24 * 40)
+    values = np.sin(2 * np.pi * time / 24) + (time // 168) ** 2 + 0.01 * np.random.default_rng(0).normal(size=len(time))
+    week = ForecastResidualDetector(24, contamination=0, forecaster=SeasonalNaiveForecaster(lookback=168), horizon=1)
+    stream = Stream(week.fit(values[: 24 * 20 + 7]))
+    scores = stream.update(values[24 * 20 + 7 :])
+    expected = np.abs(values[168:] - values[:-168])[24 * 13 + 7 :] / week.scale_
+    np.testing.assert_allclose(scores, expected)
 
 
 def test_sktimes_update_learns_nothing_anew(detector, series):
