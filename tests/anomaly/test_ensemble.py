@@ -25,6 +25,8 @@ def test_rarity_is_minus_log_of_the_tail():
     normal = np.random.default_rng(0).pareto(1.0, 100_000)  # P(s > x) = 1 / (1 + x): the shape that is assumed
     got = ensemble.rarity(np.array([0.0, 1.0, 3.0, 19.0]), normal)
     assert got == pytest.approx([0, np.log(2), np.log(4), np.log(20)], abs=0.02)
+    # of 0 .. 99 the 95 % quantile is 94.05; what lies beyond is 2.95 above it in the mean, where half of 5 % is left
+    assert ensemble.rarity(np.array([94.0, 97.0]), np.arange(100.0)) == pytest.approx([-np.log(0.06), -np.log(0.025)])
     beyond = ensemble.rarity(np.array([1e2, 1e3, 1e6]), np.arange(100.0))
     assert (np.diff(beyond) > 0).all() and np.isfinite(ensemble.rarity(np.array([2.0]), np.ones(50))).all()
 
