@@ -57,18 +57,19 @@ def held_out(forecaster: Any) -> Figure:
     values, lookback, horizon = forecaster.history_.to_numpy(np.float64), forecaster.lookback_, forecaster.horizon_
     count = max(1, min(HORIZONS, (len(values) - lookback) // horizon))
     starts = len(values) - lookback - horizon * np.arange(count, 0, -1)
-    windows = np.stack([values[start : start + lookback] for start in starts])
-    ahead = (
-        forecaster._backcast((windows - forecaster.mean_) / forecaster.scale_) * forecaster.scale_ + forecaster.mean_
-    )
+    rest = forecaster._values(len(values))  # without the effect of what is known ahead, which is added again
+    effect = (values - forecaster.mean_) / forecaster.scale_ - rest
+    windows = np.stack([rest[start : start + lookback] for start in starts])
+    ahead = forecaster._backcast(windows)
+    ahead = ahead + np.stack([effect[start + lookback :][:horizon] for start in starts])
+    ahead = ahead * forecaster.scale_ + forecaster.mean_
     truth = values[starts[0] :, 0]
     return plots_networks.held_out(truth, ahead[:, :, 0], horizon)
 
 
 def _inner(forecaster: Any, network: Reversible) -> dict[str, Figure]:
     if isinstance(network.core, Transformer):
-        window = forecaster.history_.to_numpy(np.float64)[-forecaster.lookback_ :]
-        scaled = torch.from_numpy((window - forecaster.mean_) / forecaster.scale_)
+        scaled = torch.from_numpy(forecaster._values(forecaster.lookback_))
         maps = attention(network, scaled.float().to(next(network.parameters()).device))
         return {"attention": plots_networks.attention(maps.mean(axis=1), network.core.patch)}
     if isinstance(network.core, CNN):

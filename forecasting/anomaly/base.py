@@ -232,7 +232,11 @@ class ScoreDetector(BaseDetector):
     def _latest(self, steps: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """The score of step end - 1 of `steps` (m,), given no later one, for each of `ends` (rows,); (rows,)."""
         reach = self._memory() + 1
-        return np.array([self._score(steps[max(0, end - reach) : end])[-1] for end in ends])
+        return np.array([self._last_score(steps[max(0, end - reach) : end]) for end in ends])
+
+    def _last_score(self, steps: np.ndarray) -> float:
+        """The score of the last of some steps (m,) from anywhere."""
+        return float(self._score(steps)[-1])
 
     def update(self, X: Any, y: Any = None) -> "ScoreDetector":
         """Take in new samples without learning anew: `latest_scores_` has a score for each, (m,); see `stream`.

@@ -64,14 +64,27 @@ class ForecastResidualDetector(ScoreDetector):
         return self._score(self.train_[cut:])  # right behind what was learned, where the first forecast starts from
 
     def _score(self, steps: np.ndarray) -> np.ndarray:
-        errors = self._direct(steps) if self.direct_ else self._moving(steps)
+        errors = self._direct(steps, self.train_[: self.learned_]) if self.direct_ else self._moving(steps)
         return spread(errors, self.horizon_, 1 if self.direct_ else self.horizon_, len(steps))
 
-    def _direct(self, steps: np.ndarray) -> np.ndarray:
-        """Error of the forecast from before each step, (m - horizon + 1,); before the series lies the training part."""
+    def _memory(self) -> int:
+        if not self.direct_:
+            return super()._memory()
+        return max(super()._memory(), self.horizon_) + self.forecaster_.lookback_
+
+    def _last_score(self, steps: np.ndarray) -> float:
+        """Of a stream, forecasts start from its own past, however long ago the training part ended."""
+        lookback = self.forecaster_.lookback_ if self.direct_ else 0
+        if not lookback or len(steps) < lookback + self.horizon_:
+            return super()._last_score(steps)
+        past, recent = steps[:lookback], steps[lookback:]
+        return float(spread(self._direct(recent, past), self.horizon_, 1, len(recent))[-1])
+
+    def _direct(self, steps: np.ndarray, past: np.ndarray) -> np.ndarray:
+        """Error of the forecast from before each step, (m - horizon + 1,); `past` (at least lookback,) lies before."""
         forecaster, horizon = self.forecaster_, self.horizon_
         lookback = forecaster.lookback_
-        known = np.concatenate([self.train_[: self.learned_][-lookback:], steps])
+        known = np.concatenate([past[-lookback:], steps])
         windows = np.lib.stride_tricks.sliding_window_view((known - forecaster.mean_) / forecaster.scale_, lookback)
         future = np.lib.stride_tricks.sliding_window_view(steps, horizon)  # (starts, horizon)
         errors = np.empty(len(future))

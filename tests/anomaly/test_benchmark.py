@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting import nab
 from forecasting.anomaly import archive, benchmark, catalogue
+from forecasting.anomaly.metrics import vus_pr
 from lab import cli
 from lab.errors import InputError
 from lab.run import Run
@@ -97,6 +99,18 @@ def test_nab_windows_are_inside_and_after_the_training_part():
         assert all(case.train_end <= start < end <= len(case.read()) for start, end in case.anomalies)
 
 
+def test_a_nab_window_ends_with_the_sample_that_it_names(tmp_path, monkeypatch):
+    times = pd.date_range("2024-01-01", periods=100, freq="h")
+    pd.DataFrame({"timestamp": times, "value": 1.0}).to_csv(tmp_path / "series.csv")
+    windows = {"realKnownCause/nyc_taxi.csv": [["2024-01-02 00:00:00.000000", "2024-01-02 05:00:00.000000"]]}
+    (tmp_path / "windows.json").write_text(json.dumps(windows))
+    monkeypatch.setattr(nab, "FILES", {"nyc_taxi": nab.FILES["nyc_taxi"]})
+    names = {nab.WINDOWS: "windows.json", nab.FILES["nyc_taxi"]: "series.csv"}
+    monkeypatch.setattr("lab.data.locate", lambda file: tmp_path / names[file])
+    (case,) = archive.nab()
+    assert case.anomalies == ((24, 30),) and case.train_end == 15 and len(case.read()) == 100 and not case.slack
+
+
 def case_of(values, anomaly, **settings):
     return archive.Labelled("x", 500, (anomaly,), "chosen", lambda: values, **settings)
 
@@ -108,6 +122,31 @@ def test_judge_looks_only_behind_the_training_part():
     assert row["hit"] and 680 <= row["position"] < 740 and 0.3 < row["vus_pr"] <= 1
     missed = benchmark.judge(case_of(values, (550, 560)), values, catalogue.DETECTORS["join"].make(0, "cpu").set_params(contamination=0))  # fmt: skip # noqa: E501
     assert not missed["hit"] and missed["vus_pr"] < 0.2
+
+
+class Known:
+    """A detector whose scores are known."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def fit(self, values):
+        return self
+
+    def transform_scores(self, values):
+        return pd.DataFrame({"scores": self.scores})
+
+
+def test_an_answer_near_the_anomaly_counts_where_labels_are_narrow_and_nowhere_else():
+    values, scores = planted(0, 700), np.random.default_rng(0).random(900)
+    scores[[100, 725]] = 9.0, 2.0  # the first lies in the training part
+    near = benchmark.judge(case_of(values, (700, 720)), values, Known(scores))
+    wide = benchmark.judge(case_of(values, (700, 720), slack=False), values, Known(scores))
+    inside = benchmark.judge(case_of(values, (700, 726), slack=False), values, Known(scores))
+    assert [row["hit"] for row in (near, wide, inside)] == [True, False, True] and near["position"] == 725
+    labels = np.zeros(400, bool)
+    labels[200:220] = True
+    assert near["vus_pr"] == vus_pr(labels, scores[500:], near["period"]) and near["period"] == 20
 
 
 def test_a_refusal_is_a_miss_with_its_reason():

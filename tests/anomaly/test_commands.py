@@ -11,8 +11,9 @@ from forecasting.anomaly import bench
 from forecasting.anomaly.commands import Detect, Explain
 from lab import cli
 from lab.errors import InputError
+from lab.run import Run
 
-from .conftest import waves
+from .conftest import Itself, waves
 
 
 def refuse(word):
@@ -177,6 +178,29 @@ def test_hit_by_hand():
     assert not bench.hit((5, 9), [(9, 20)], 0)
     assert bench.hit((5, 9), [(10, 20)], 2)
     assert not bench.hit((25, 30), [(10, 20)], 5)
+
+
+def test_the_top_score_is_one_of_those_that_are_judged(tmp_path):
+    values = np.random.default_rng(0).normal(size=400)
+    values[10], values[350] = 50.0, 9.0
+    with Run.open(tmp_path, "x", {}) as run:
+        found = bench.detect(bench.Case("x", pd.Series(values)), run, Itself(period=20), 300)
+    assert found.metrics["anomaly/top_score"] == found.scores[350] == found.table["peak"][0] < found.scores[10]
+
+
+def test_labels_judge_what_comes_after_the_training_part():
+    class Board:
+        def pr_curve(self, tag, labels, ranks):
+            self.drawn = labels.tolist(), ranks.tolist()
+
+    case, board = bench.Case("x", pd.Series(np.arange(10.0)), labels=[(8, 10)]), Board()
+    scores = np.array([9.0, 9, 0, 0, 0, 1, 2, 3, 5, 4])
+    table = pd.DataFrame({"start": [8], "end": [9]})
+    judged = bench._judge(case, board, scores, table, 5, 0)
+    assert judged == {"anomaly/hit": 1.0, "anomaly/average_precision": 1.0}
+    assert board.drawn == ([False, False, False, True, True], [0, 0.25, 0.5, 1, 0.75])
+    assert bench._judge(case, board, scores, table[:0], 5, 0)["anomaly/hit"] == 0.0
+    assert bench._judge(bench.Case("x", case.series, labels=[(1, 3)]), board, scores, table, 5, 0) == {}
 
 
 def test_a_csv_without_times_is_counted_by_its_rows(lab, csv, tmp_path, capsys):

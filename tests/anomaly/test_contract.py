@@ -166,7 +166,8 @@ def test_a_forecaster_of_sktimes_own_works_too(series):
     from forecasting.forecaster import SeasonalNaiveForecaster
 
     direct = ForecastResidualDetector(forecaster=SeasonalNaiveForecaster(lookback=20), horizon=20).fit(series[:600])
-    assert direct._direct(direct._steps(series))[::20] == pytest.approx(detector._moving(detector._steps(series)))
+    steps, learned = direct._steps(series), direct.train_[: direct.learned_]
+    assert direct._direct(steps, learned)[::20] == pytest.approx(detector._moving(detector._steps(series)))
 
 
 @pytest.mark.filterwarnings("ignore:.*remember_data:FutureWarning")
@@ -210,6 +211,60 @@ def test_patches_can_be_trained(series):
     assert 780 <= 600 + detector.transform_scores(series)["scores"].to_numpy()[600:].argmax() < 840
 
 
+def test_the_nearest_neighbours_are_averaged():
+    import torch
+
+    from forecasting.anomaly.patches import cosine_distance
+
+    query, memory = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8]])
+    found = [float(cosine_distance(query, memory, count)[0]) for count in (1, 2, 9)]
+    assert found == pytest.approx([0, 1 - (1 + 0.6) / 2, 1 - (1 + 0.6 + 0) / 3], abs=1e-6)
+
+
+def test_the_distances_of_all_networks_add_up(series):
+    import copy
+
+    from forecasting.anomaly.patches import PatchDetector
+
+    detector = PatchDetector(networks=2, device="cpu", contamination=0).fit(series[:600])
+    steps, alone = detector._steps(series), []
+    for number in range(2):
+        one = copy.copy(detector)
+        one.encoders_, one.memories_ = detector.encoders_[number:][:1], detector.memories_[number:][:1]
+        alone.append(one._score(steps))
+    assert not np.allclose(*alone)
+    inside = slice(64, -64)  # nearer the ends, windows are missing
+    assert detector._score(steps)[inside] == pytest.approx(sum(alone)[inside], rel=1e-5)
+
+
+def test_a_variational_code_is_drawn_with_its_own_variance():
+    """From N(0, 4) where 0 is wanted: a squared error of 4 a value, and (4 - 1 - log 4) / 2 nats of divergence."""
+    import torch
+
+    from forecasting.anomaly.reconstruction import Autoencoder
+
+    class Code(torch.nn.Module):
+        def forward(self, x):
+            return torch.cat([torch.zeros_like(x), torch.full_like(x, np.log(4.0))], 1)
+
+    torch.manual_seed(0)
+    network = Autoencoder(4, 4, 8, variational=True)
+    network.encoder, network.decoder = Code(), torch.nn.Identity()
+    zeros = torch.zeros(20_000, 4)
+    assert network.loss(zeros).item() == pytest.approx(4 / 2 + (3 - np.log(4)) / 2, rel=0.02)
+    assert network.errors(zeros, 3).mean().item() == pytest.approx(4, rel=0.02)
+
+
+def test_a_reconstruction_error_is_the_mean_over_the_windows_that_hold_a_sample(series, monkeypatch):
+    import torch
+
+    from forecasting.anomaly.reconstruction import AutoencoderDetector
+
+    detector = AutoencoderDetector(updates=1, device="cpu", contamination=0).fit(series[:600])
+    monkeypatch.setattr(detector.network_, "errors", lambda windows, draws: torch.ones_like(windows))
+    assert detector._score(detector._steps(series[:333])).tolist() == [1.0] * 333
+
+
 def test_random_state_decides(series):
     from forecasting.anomaly.patches import PatchDetector
 
@@ -228,6 +283,55 @@ def test_spread_is_the_mean_over_the_windows_that_hold_a_sample():
 
     assert spread(np.array([1.0, 5, 4]), 2, 1, 4) == pytest.approx([(1 + 4) / 2, 3, 4.5, 4])  # beyond the ends: 4
     assert spread(np.array([2.0, 4, 9]), 3, 2, 8) == pytest.approx([3, 2, 3, 4, 6.5, 9, 6.5, 4])
+
+
+def test_the_rolling_z_score_by_hand():
+    """Means of two before each, the training part's mean, 0, before the first; a floor of .2 on their deviation."""
+    from forecasting.anomaly.classical import RollingZScoreDetector
+
+    detector = RollingZScoreDetector(contamination=0)
+    detector.window_ = 2
+    expected = [3 / 0.2, (1.5 - 1) / (1.5 + 0.2), (5 - 2) / (1 + 0.2)]  # of 0, 0; of 0, 3; of 3, 1
+    assert detector._score(np.array([3.0, 1, 5])) == pytest.approx(expected)
+
+
+def test_what_components_leave_over_is_sklearns(series):
+    from sklearn.decomposition import PCA
+
+    from forecasting.anomaly.base import spread
+    from forecasting.anomaly.classical import PCADetector
+    from forecasting.anomaly.joins import regularised
+
+    rising = series + 0.3 * np.arange(1000)  # so that the windows have a mean course
+    detector = PCADetector(period=20, contamination=0).fit(rising[:600])
+    width, steps = detector.window_, detector._steps(rising)
+    model = PCA(0.9, svd_solver="full").fit(regularised(detector.train_[:480], width))
+    windows = regularised(steps, width)
+    left = np.linalg.norm(windows - model.inverse_transform(model.transform(windows)), axis=1)
+    assert detector.components_.shape == (width, model.n_components_) and model.n_components_ > 1
+    assert detector._score(steps) == pytest.approx(spread(left, width, 1, len(steps)), abs=1e-3)
+
+
+def test_interpolation_is_sklearns_regression_on_the_neighbours(series):
+    from sklearn.linear_model import LinearRegression
+
+    from forecasting.anomaly.base import spread
+    from forecasting.anomaly.classical import InterpolationDetector
+
+    detector = InterpolationDetector(contamination=0, neighbours=2).fit(series[:600])
+    steps = detector._steps(series)
+    around = np.stack([steps[:-4], steps[1:-3], steps[3:-1], steps[4:]], axis=1)
+    model = LinearRegression(fit_intercept=False).fit(around[:476], steps[2:478])
+    squares = np.pad((steps[2:-2] - model.predict(around)) ** 2, 2, mode="edge")
+    means = np.lib.stride_tricks.sliding_window_view(squares, 5).mean(1)  # a quarter of a window of 20
+    assert detector._score(steps) == pytest.approx(np.sqrt(spread(means, 5, 1, len(steps))), rel=1e-3)
+
+
+def test_a_centre_stands_for_four_windows_at_least(series):
+    """With as many centres as windows nothing normal would be far from one: 160 steps hold 141 windows of 20."""
+    from forecasting.anomaly.classical import KMeansDetector
+
+    assert KMeansDetector(period=20, contamination=0).fit(series[:200]).centres_.shape == (35, 20)
 
 
 def test_nearest_is_brute_force():

@@ -1,5 +1,7 @@
 """A counterfactual changes its window and nothing else, joins without a jump, and its measures are the formulas."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,6 +74,25 @@ def test_a_draw_that_does_not_join_is_drawn_again(detector, series, monkeypatch)
     result = counterfactual.explain(detector, series, (800, 820), k=1)
     np.testing.assert_allclose(result.paths[0], waves(1000)[800:820], atol=1e-6)
     assert result.accepted == 0.5
+
+
+@pytest.mark.parametrize(("share", "accepted"), [(1.0, 1.0), (1.001, 0.0)])
+def test_a_draw_is_normal_up_to_the_threshold(detector, series, monkeypatch, share, accepted):
+    true = detector._steps(waves(1000))[800:820]
+    monkeypatch.setattr("forecasting.anomaly.masked.sample", lambda *_: true[None])
+    monkeypatch.setattr(detector, "peak", lambda *_: share * detector.threshold_)
+    assert counterfactual.explain(detector, series, (800, 820), k=1, tries=1).accepted == accepted
+
+
+def test_how_steep_an_edge_may_be_is_said_of_samples(detector, series, monkeypatch):
+    """The steepest step of the training part over two samples is half as steep a sample."""
+    steepest = np.abs(np.diff(detector.train_)).max() * detector.scale_
+    monkeypatch.setattr(detector, "factor_", 2)
+    monkeypatch.setattr(detector, "peak", lambda *_: 0.0)
+    monkeypatch.setattr("forecasting.anomaly.masked.sample", lambda *_: np.zeros((1, 10)))
+    for share, accepted in ((0.4, 1.0), (0.6, 0.0)):
+        monkeypatch.setattr(counterfactual, "jumps", lambda *_, jump=share * steepest: np.array([jump]))
+        assert counterfactual.explain(detector, series, (800, 820), k=1).accepted == accepted
 
 
 @pytest.mark.slow
@@ -166,7 +187,7 @@ def test_measures_by_hand():
     two = np.array([[1.0, 2, 3, 1, 5, 1.05], [1, 1, 1, 1, 1, 1]])
     assert measures.sparsity(two, was, scale) == pytest.approx((3 + 6) / 12)
     assert measures.contiguity(two, was, scale) == pytest.approx((2 / 3 + 1) / 2)
-    assert measures.coverage(np.arange(11.0)[:, None].repeat(2, 1), np.array([5.0, 9.5])) == 0.5
+    assert measures.coverage(np.arange(11.0)[:, None].repeat(2, 1), np.array([1.5, 9.5])) == 0.5  # 1 to 9
     assert measures.rmse(np.array([3.0, 0.0]), np.array([0.0, 4.0])) == pytest.approx(np.sqrt(12.5))
 
 
@@ -200,6 +221,22 @@ def test_the_plain_guesses_by_hand():
     assert np.allclose(plain.last_season(x, 4, 6, 3), [1, 2])
     assert np.allclose(plain.last_season(x, 4, 6, 1), [3, 3])
     assert np.allclose(plain.last_season(x, 0, 2, 3), [3, 100])
+
+
+def test_plain_guesses_are_held_against_the_clean_series():
+    """A cycle of 4 and a period of 2, of 0, 1, 2, 3: the last season is 2, 3, 2, 3, the last cycle as it was."""
+    clean = np.tile([0.0, 1, 2, 3], 10)
+    values = clean.copy()
+    values[20:24] = 9
+    result = counterfactual.Explanation(20, 24, values, clean[None, 20:24] + 1, np.zeros(1), 9.0, 1.0, 1.0)
+    case, both = Case("x", pd.Series(values), clean=clean), SimpleNamespace(period_=2, cycle_=4)
+    found = explaining.recovery(case, both, result).set_index("method")["rmse"].to_dict()
+    line = np.sqrt(np.mean((np.array([2.4, 1.8, 1.2, 0.6]) - [0, 1, 2, 3]) ** 2))
+    assert found == pytest.approx(
+        {"counterfactual": 1, "linear": line, "last season": np.sqrt(2), "last cycle": 0}, abs=1e-12
+    )
+    one = explaining.recovery(case, SimpleNamespace(period_=4, cycle_=4), result)
+    assert one["method"].tolist() == ["counterfactual", "linear", "last season"] and one["rmse"].iloc[-1] == 0
 
 
 def test_a_long_interval_comes_to_the_level_that_follows(detector, series):

@@ -69,6 +69,8 @@ def test_the_true_normal_is_judged_perfect_and_a_straight_line_is_not(detector, 
     assert true["plausibility"] == pytest.approx(1, abs=0.3)
     assert line["rmse"] > 0.5 and line["validity"] == 0 and line["plausibility"] > 2 * true["plausibility"]
     assert benchmark.judge(trial(series, "normal"), detector, waves(1000)[None, 800:820])["moved"] == 0
+    off, spread = plain.linear(series, 800, 820) - waves(1000)[800:820], waves(1000)[:600].std()
+    assert line["rmse"] == pytest.approx(np.sqrt(np.mean(off**2)) / spread)  # the spread of the clean training part
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from forecasting.anomaly.detectors import MaskedDetector, blocks, runs, tail_qua
 from forecasting.anomaly.joins import JoinDetector
 from lab.errors import InputError
 
-from .conftest import PERIOD
+from .conftest import PERIOD, Itself
 
 
 @pytest.mark.slow
@@ -63,11 +63,44 @@ def test_the_threshold_comes_from_the_training_part_only(detector, series):
     np.testing.assert_allclose(detector.normal_scores_[:100], own[480:580], atol=1e-4)  # what lies beyond is unknown
 
 
+def test_the_last_fifth_sets_the_threshold_before_it_is_learned_from():
+    values = np.random.default_rng(0).normal(size=500)
+    fitted = Itself(period=20).fit(values)
+    assert fitted.learned == [400, 500]
+    held_out = (values[400:] - fitted.mean_) / fitted.scale_
+    np.testing.assert_allclose(fitted.normal_scores_, held_out)
+    assert fitted.threshold_ == pytest.approx(np.quantile(held_out, 0.9))
+
+
+def test_every_sample_has_the_score_of_the_step_that_it_lies_in():
+    """Also where the last step is half a one."""
+    values = np.random.default_rng(0).normal(size=601)
+    fitted = Itself(period=128).fit(values[:600])
+    scores = fitted.transform_scores(values)["scores"].to_numpy()
+    assert fitted.factor_ == 2 and len(scores) == 601
+    means = np.append((values[:-1:2] + values[1::2]) / 2, values[-1])
+    np.testing.assert_allclose(scores, (np.repeat(means, 2)[:601] - fitted.mean_) / fitted.scale_)
+
+
+def test_one_stray_value_does_not_make_the_unit():
+    values = np.tile([1.0, -1.0], 1000)
+    values[77] = 1000.0
+    assert Itself(period=20).fit(values).scale_ == pytest.approx(1, rel=0.01)
+
+
 def test_a_part_scores_as_in_the_whole(detector, series):
     whole = detector._score_steps(detector._steps(series))
     part = detector._score_steps(detector._steps(series), 790, 830)
     assert part.shape == (40,)
     assert np.allclose(part, whole[790:830], atol=1e-4)
+
+
+def test_a_peak_is_that_of_every_step_that_the_interval_touches(detector, series, monkeypatch):
+    """Samples 13 to 24 touch the steps 2 to 4, which are six samples each."""
+    asked = []
+    monkeypatch.setattr(detector, "factor_", 6)
+    monkeypatch.setattr(detector, "_score_steps", lambda steps, first, last: asked.append((first, last)) or np.ones(1))
+    assert detector.peak(series, 13, 25) == 1 and asked == [(2, 5)]
 
 
 def test_a_lone_surprise_has_a_peak_and_no_plateau(detector, monkeypatch):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from forecasting.anomaly import contamination, ensemble
+from forecasting.anomaly.base import spread
 from forecasting.anomaly.classical import InterpolationDetector, PCADetector
-from forecasting.anomaly.joins import JoinDetector
+from forecasting.anomaly.joins import JoinDetector, regularised
 from lab.errors import Notice
 
 from .conftest import PERIOD, waves
@@ -24,6 +25,8 @@ def test_rarity_is_minus_log_of_the_tail():
     normal = np.random.default_rng(0).pareto(1.0, 100_000)  # P(s > x) = 1 / (1 + x): the shape that is assumed
     got = ensemble.rarity(np.array([0.0, 1.0, 3.0, 19.0]), normal)
     assert got == pytest.approx([0, np.log(2), np.log(4), np.log(20)], abs=0.02)
+    # of 0 .. 99 the 95 % quantile is 94.05; what lies beyond is 2.95 above it in the mean, where half of 5 % is left
+    assert ensemble.rarity(np.array([94.0, 97.0]), np.arange(100.0)) == pytest.approx([-np.log(0.06), -np.log(0.025)])
     beyond = ensemble.rarity(np.array([1e2, 1e3, 1e6]), np.arange(100.0))
     assert (np.diff(beyond) > 0).all() and np.isfinite(ensemble.rarity(np.array([2.0]), np.ones(50))).all()
 
@@ -50,10 +53,29 @@ def test_the_ensemble_takes_any_members(series):
     assert not members[0].is_fitted
 
 
+def test_the_contrast_is_that_of_what_comes_after_the_training_part(series, monkeypatch):
+    detector = ensemble.EnsembleDetector(members=[PCADetector(), InterpolationDetector()]).fit(series[:600])
+    asked = []
+    monkeypatch.setattr(ensemble, "gate", lambda scores, *given: asked.append(given[-1]) or scores[0])
+    for values in (series, series[600:], series[:600], series + 1):  # the first alone goes on from what was learned
+        detector.transform_scores(values)
+    assert asked == [600, 0, 0, 0]
+
+
 def spoiled():
     values = waves(1000)
     values[500:520] = 10.0
     return values
+
+
+def test_a_training_part_is_compared_with_the_rest_of_itself():
+    """Every window with all that do not overlap it, every sample by the windows that hold it."""
+    steps = spoiled()[400:700]
+    windows = regularised((steps - steps.mean()) / steps.std(), PERIOD)
+    distances, at = np.linalg.norm(windows[:, None] - windows[None], axis=2), np.arange(len(windows))
+    distances[np.abs(at[:, None] - at) < PERIOD] = np.inf
+    expected = spread(distances.min(1), PERIOD, 1, len(steps))
+    assert contamination.self_scores(steps, PERIOD) == pytest.approx(expected, abs=1e-2)
 
 
 def test_a_training_part_that_holds_an_anomaly_warns_and_can_be_purged(series):

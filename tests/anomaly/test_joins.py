@@ -34,6 +34,14 @@ def test_a_flat_window_stays_small():
     assert lengths[0] == 0 and lengths[-1] > 2
 
 
+def test_references_are_chosen_from_all_of_the_training_part():
+    detector = JoinDetector(references=100)
+    detector.window_, detector.tempos_ = 10, (1.0,)
+    detector._learn(np.concatenate([np.zeros(500), np.sin(np.arange(500.0))]))
+    wild = np.linalg.norm(detector.references_, axis=1) > 1
+    assert 50 < len(wild) <= 100 and wild.mean() == pytest.approx(0.5, abs=0.05)
+
+
 def test_another_pace_is_the_same_shape():
     wave = np.sin(np.arange(200) * 2 * np.pi / 40)
     faster = _played(wave, 1.25)

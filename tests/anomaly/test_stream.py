@@ -10,11 +10,13 @@ import pytest
 from forecasting.anomaly import catalogue, masked, saved, streaming_speed
 from forecasting.anomaly.detectors import MaskedDetector
 from forecasting.anomaly.joins import JoinDetector
+from forecasting.anomaly.residual import ForecastResidualDetector
 from forecasting.anomaly.stream import Stream
+from forecasting.linear import SeasonalNaiveForecaster
 from lab import cli
 from lab.errors import InputError
 
-from .conftest import waves
+from .conftest import Itself, waves
 
 
 @pytest.fixture
@@ -36,6 +38,16 @@ def test_what_comes_later_changes_nothing_and_one_by_one_is_the_same(detector, s
     assert np.array_equal(np.concatenate([apart.update(value) for value in series[600:660]]), together)
     assert np.array_equal(Stream(detector).update(changed)[:40], together[:40])
     assert not np.allclose(Stream(detector).update(changed)[40:], together[40:])
+
+
+@pytest.mark.parametrize("name", ["masked", "pca"])
+def test_the_score_of_a_step_knows_none_after_it(detector, series, name):
+    """Also where later ones are there: the threshold is taken from the training part, which is known to its end."""
+    fitted = detector if name == "masked" else catalogue.DETECTORS[name].make(0, "cpu").fit(series[:600])
+    steps, ends = fitted._steps(series), np.array([650, 655])
+    changed = steps.copy()
+    changed[655:] += 5
+    assert np.array_equal(fitted._latest(changed, ends), fitted._latest(steps, ends))
 
 
 def test_steps_of_several_samples_are_taken_in_as_they_grow(tmp_path):
@@ -72,6 +84,13 @@ def test_hardly_a_normal_sample_is_above_the_threshold(name):
     assert (stream.update(wave[2000:]) > stream.threshold_).mean() < 0.01
 
 
+def test_the_threshold_is_of_samples_whose_whole_window_is_held_out():
+    """Of 500 rising samples the last 100 are held out; a window of 20 fits in front of the last 80 of them."""
+    rising = np.arange(500.0)
+    fitted = Itself(period=20, quantile=0.5).fit(rising)
+    assert Stream(fitted).threshold_ * fitted.scale_ + fitted.mean_ == pytest.approx(np.median(rising[420:]))
+
+
 @pytest.mark.parametrize("name", ["pca", "kmeans"])
 def test_a_step_that_is_not_whole_gives_no_false_alarm(name):
     """The mean of one sample is noisier than that of the eight that the detector's steps are."""
@@ -84,6 +103,17 @@ def test_a_step_that_is_not_whole_gives_no_false_alarm(name):
     ends = np.concatenate([apart.update(wave[at : at + factor])[-1:] for at in range(8000, 9000, factor)])
     assert np.array_equal(scores[factor - 1 :: factor], ends)
     assert all(len(set(scores[at : at + factor])) == 1 for at in range(factor - 1, len(scores) - factor, factor))
+
+
+def test_a_stream_is_forecast_from_its_own_past():
+    """The week before, of a level that rises after the training part, which ends in the middle of a day."""
+    time = np.arange(24 * 40)
+    values = np.sin(2 * np.pi * time / 24) + (time // 168) ** 2 + 0.01 * np.random.default_rng(0).normal(size=len(time))
+    week = ForecastResidualDetector(24, contamination=0, forecaster=SeasonalNaiveForecaster(lookback=168), horizon=1)
+    stream = Stream(week.fit(values[: 24 * 20 + 7]))
+    scores = stream.update(values[24 * 20 + 7 :])
+    expected = np.abs(values[168:] - values[:-168])[24 * 13 + 7 :] / week.scale_
+    np.testing.assert_allclose(scores, expected)
 
 
 def test_sktimes_update_learns_nothing_anew(detector, series):

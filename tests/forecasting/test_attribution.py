@@ -74,6 +74,36 @@ def test_of_a_linear_network_they_are_weight_times_difference(fitted):
     assert grouped.shapley[6:12].sum() == pytest.approx(expected[6:12].sum(), abs=1e-3)
 
 
+def test_of_quantile_heads_the_median_is_explained(fitted):
+    class Levels(torch.nn.Module):
+        """Forecasts 0 for the lowest of the nine levels, 8 for the highest."""
+
+        def forward(self, x):
+            return torch.arange(9.0).repeat_interleave(12)[None, :, None].expand(len(x), -1, -1)
+
+    forecaster = fitted["CNNForecaster"].clone()
+    forecaster.__dict__.update(fitted["CNNForecaster"].__dict__)
+    forecaster.network_, forecaster.intervals = Levels().requires_grad_(False), "quantile"
+    target = attribution.Mean(forecaster)
+    assert float(target(torch.zeros(1, 72))) == pytest.approx(4 * forecaster.scale_[0] + forecaster.mean_[0], rel=1e-6)
+
+
+def test_the_strongest_stretch_may_lower_the_forecast():
+    ones = np.ones(4)
+    shapley, stretches = np.array([1.0, 1, -2, -2]), np.array([0, 0, 1, 1])
+    found = attribution.Attribution(ones, ones, 0.0, 2.0, shapley, shapley, None, stretches)
+    assert found.strongest() == (2, 4)
+    assert found.additivity() == {"shapley": 0.0, "gradients": 0.0}
+
+
+def test_grad_cam_lies_on_the_steps_of_its_patches():
+    """70 steps are three patches of 24, of which the first, at the old end, is filled up by two."""
+    forecaster = CNNForecaster(lookback=70, patch=24, max_epochs=1, random_state=0, device="cpu")
+    cam = attribution.attribute(forecaster.fit(days(20), fh=[1, 2]), days(20).to_numpy(), groups=7).grad_cam
+    assert len(cam) == 70 and [len(set(part)) for part in (cam[:22], cam[22:46], cam[46:])] == [1, 1, 1]
+    assert len(set(cam)) == 3
+
+
 def test_the_usual_past_begins_at_the_same_time():
     values = np.tile([1.0, 2, 3, 4], 6)
     values[:4] += 10

@@ -14,6 +14,7 @@ from sktime.performance_metrics.forecasting import MeanAbsoluteScaledError, mean
 from forecasting import benchmark
 from forecasting.commands import Forecast
 from forecasting.datasets import load, web_traffic
+from forecasting.linear import SeasonalNaiveForecaster
 from forecasting.models import Model
 from lab import cli
 from lab.errors import InputError
@@ -79,6 +80,20 @@ def test_compare(tmp_path):
         assert (run.path / f"figures/forecast-{figure}.png").stat().st_size > 10_000
     record = (run.path / "metrics.jsonl").read_text()
     assert "forecast/lstm/train_loss" in record and "forecast/lstm/validation_loss" in record
+
+
+def test_a_model_that_is_fitted_anew_sees_the_newest_rows_before_each_origin(tmp_path, monkeypatch):
+    seen, series = [], web_traffic(days=20)
+
+    class Watched(SeasonalNaiveForecaster):
+        def _fit(self, y, X, fh):
+            seen.append((len(y), y.index[-1]))
+            return super()._fit(y, X, fh)
+
+    monkeypatch.setitem(benchmark.MODELS, "watched", Model(lambda setting: Watched(24), refit=True, rows=100))
+    with Run.open(tmp_path, "run", {}) as run:
+        benchmark.compare(series, 24, run, ["watched"], lookback=48, origins=2)
+    assert seen == [(100, series.index[480 - 48 - 1]), (100, series.index[480 - 24 - 1]), (100, series.index[-1])]
 
 
 @pytest.mark.slow

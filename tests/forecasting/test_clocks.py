@@ -48,6 +48,17 @@ def test_the_hour_twice_is_the_mean_and_the_one_skipped_lies_between(start, step
     assert (seen["day"] == "mon").all() and seen["rain"].iloc[-3:].nunique() == 1
 
 
+def test_times_that_the_clocks_skipped_lie_on_the_line_between():
+    """Between 01:45, where 10 was, and 03:00, where 20 is: 12, 14, 16 and 18. What was there is not skipped."""
+    night = pd.Timestamp("2024-03-31")
+    later = pd.Series([20.0, 21.0], pd.date_range(night + pd.Timedelta(hours=3), periods=2, freq="15min"), name="views")
+    whole = Clocks(ZONE, 4).joined(10.0, night + pd.Timedelta(hours=1, minutes=45), later)
+    assert whole.tolist() == [12, 14, 16, 18, 20, 21] and whole.index[0] == night + pd.Timedelta(hours=2)
+    assert whole.index.freqstr == "15min" and whole.name == "views"
+    shifted = later.set_axis(later.index + pd.Timedelta(days=1))
+    assert Clocks(ZONE, 4).joined(10.0, night + pd.Timedelta(days=1, hours=1, minutes=45), shifted) is shifted
+
+
 def test_a_step_that_a_change_of_clocks_would_break_stays_in_utc():
     series = pd.Series(1.0, pd.date_range("2024-03-29", periods=20, freq="6h"))
     series.attrs["zone"] = ZONE

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from forecasting import benchmark
+from forecasting import benchmark, saved
+from forecasting.again import _moved
 from forecasting.commands import Forecast
 from forecasting.datasets import web_traffic
+from forecasting.linear import RidgeForecaster
 from lab.errors import InputError, Notice
 
 OPTIONS = {"horizon": 12, "models": ("linear",), "backtest": 2, "json": True}
@@ -119,8 +121,6 @@ def test_again_on_new_rows_is_the_update_of_the_model(tmp_path, fitted, runs, ca
     assert whole["time"].iloc[0] == "2024-01-29 00:00:00" and len(whole) == 12
     pd.testing.assert_frame_equal(whole, tail)
     pd.testing.assert_frame_equal(whole, part)
-    from forecasting import saved
-
     model = saved.load(fitted / "models")["lstm"]
     model.update(series.iloc[24 * 27 :], update_params=False)
     np.testing.assert_array_equal(whole["forecast"], model.predict())
@@ -135,6 +135,15 @@ def test_again_elsewhere(tmp_path, fitted, runs, capsys):
     with pytest.raises(InputError, match=r"few\.csv: 30 rows are fewer than the \d+ that the model looks back, and do "
                        "not follow"):  # fmt: skip
         again(write(tmp_path / "few.csv", later.iloc[:30]), fitted, runs, capsys)
+
+
+@pytest.mark.parametrize("start", [100, 965])
+def test_rows_from_elsewhere_keep_their_place_in_the_season(tmp_path, start):
+    """Counted from the first row that was fitted to, of which the saved forecaster holds the last ones only."""
+    series = web_traffic(days=60)
+    saved.save(tmp_path, {"linear": RidgeForecaster(lookback=48).fit(series.iloc[:400], fh=[1])})
+    moved = _moved(saved.load(tmp_path)["linear"], series.iloc[start : start + 90], None, "here")
+    assert moved.first_ == start and len(moved.history_) == 90
 
 
 def test_again_refused(tmp_path, fitted, runs, capsys):

@@ -114,6 +114,20 @@ def test_holes_are_filled_as_told(tmp_path, fill, expected, hole):
 
 
 @pytest.mark.parametrize(
+    ("fill", "row", "time"),
+    [
+        ("ffill", "r2", "2024-01-01 00:00:00"),
+        ("interpolate", "r2", "2024-01-01 00:00:00"),
+        ("interpolate", "r31", "2024-01-02 05:00:00"),
+    ],
+)
+def test_a_hole_at_an_end_is_not_filled_from_one_side(tmp_path, fill, row, time):
+    path = write(tmp_path, hourly(**{row: f"{time},"}))
+    with pytest.raises(InputError, match=f"nothing to fill {time} from with --fill {fill}; cut such rows off"):
+        read_csv(path, fill=fill)
+
+
+@pytest.mark.parametrize(
     ("stamps", "frequency"),
     [
         (pd.date_range("2023-11-30", periods=8, freq="ME"), "M"),

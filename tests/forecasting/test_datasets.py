@@ -44,7 +44,7 @@ def test_web_traffic_seed_moves_bursts_and_noise_only():
 @pytest.mark.parametrize(
     ("frequency", "steps"),
     [("h", 24), ("30min", 48), ("15min", 96), ("5min", 288), ("min", 1440), ("s", 3600), ("6h", 4),
-     ("D", 7), ("24h", 7),
+     ("D", 7), ("24h", 7), ("B", 5),
      ("W-SUN", 52), ("7D", 52), ("MS", 12), ("ME", 12), ("QS", 4), ("YS", 1), ("2D", 1), ("7h", 1)],
 )  # fmt: skip
 def test_season(frequency, steps):

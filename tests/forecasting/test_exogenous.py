@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from forecasting import exogenous
 from forecasting.datasets import web_traffic
 from forecasting.exogenous import Effect, calendar
 from forecasting.forecaster import CNNForecaster, RidgeForecaster, SeasonalNaiveForecaster
@@ -37,6 +38,25 @@ def test_no_effect_is_found_where_there_is_none():
     values = np.random.default_rng(1).normal(size=(2000, 1)).cumsum(axis=0)
     effect = Effect.fit(known(2000), (values - values.mean()) / values.std(), 24, 6, 24, 0.2)
     assert effect is None or np.abs(effect(known(2000), np.arange(2000))).std() < 0.02
+
+
+def test_an_effect_is_fitted_to_what_comes_before_the_windows_that_choose_its_penalty():
+    """100 rows hold 95 windows of 4 + 2 steps: the last 19 choose; the one before them has a step of theirs ahead.
+
+    Of squares, a forecaster of the last value misses (i + 4)^2 - (i + 3)^2 and (i + 5)^2 - (i + 3)^2 in window i.
+    """
+    squares = np.arange(100.0)[:, None] ** 2
+    fitted, held_out = exogenous._errors(squares, np.zeros((2, 4)), 4, 2, 0.2)
+    missed = np.array([[2 * i + 7, 4 * i + 16] for i in range(95)])
+    assert fitted[:, 0].tolist() == missed[:75].ravel().tolist()
+    assert held_out[:, 0].tolist() == missed[76:].ravel().tolist()
+
+
+def test_an_effect_that_does_not_hold_later_is_none():
+    """Where the columns go together and later against each other; with nothing to choose by, a penalty of a tenth."""
+    together, against = np.ones((50, 2)), np.tile([1.0, -1.0], (20, 1))
+    assert exogenous._weights(together, against, 1).tolist() == [[0.0]]
+    assert exogenous._weights(together, against[:0], 1) == pytest.approx(1 / 1.1)
 
 
 @pytest.mark.parametrize(

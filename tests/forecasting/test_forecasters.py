@@ -97,6 +97,13 @@ def test_update_moves_on_without_new_weights(forecaster):
     np.testing.assert_allclose(made, again[:, 0])
 
 
+def test_a_row_that_an_update_says_again_counts_as_said_last():
+    series = web_traffic(days=20)
+    fitted = SeasonalNaiveForecaster(lookback=2).fit(series.iloc[:400], fh=[1, 2])
+    corrected = series.iloc[399:401] + 500
+    assert fitted.update(corrected, update_params=False).predict().tolist() == corrected.tolist()
+
+
 def test_channels_are_independent():
     """Two columns give the forecasts that the shared weights give for each."""
     frame = pd.DataFrame({"a": web_traffic(days=20, seed=1), "b": web_traffic(days=20, seed=2) * 3})
@@ -181,6 +188,37 @@ def test_too_few_windows_leave_nothing_to_validate_on():
     assert training.split(8, 6, 0.2) == (8, 8) and training.split(100, 6, 0.0) == (100, 100)
 
 
+def test_networks_train_on_no_window_that_shares_a_target_with_those_held_out(monkeypatch):
+    """60 rows hold 49 windows of 8 + 4 steps: the last 10 are held out, and the 3 before them are left out of both."""
+    given = []
+    monkeypatch.setattr(training, "fit", lambda *arguments: given.append(arguments[8]) or [])
+    CNNForecaster(**{**QUICK, "lookback": 8}).fit(pd.Series(np.sin(np.arange(60.0))), fh=[1, 2, 3, 4])
+    trained, held_out = given[0]
+    assert trained.tolist() == list(range(36)) and held_out.tolist() == list(range(39, 49))
+
+
+def test_weights_that_held_out_windows_judge_have_not_seen_them():
+    """480 hours hold 427 windows of 48 + 6 steps: the last 85 are held out, so the first 337 share no target with them.
+
+    Conformal errors and the skip come from the weights of those; the forecast from those of all windows.
+    """
+    series = web_traffic(days=20)
+    ridge = RidgeForecaster(lookback=48).fit(series, fh=HORIZON)
+    values = (series.to_numpy()[:, None] - ridge.mean_) / ridge.scale_
+    view = training.windows(torch.from_numpy(values), 48, 6).numpy()
+    early, late = (
+        training.ridge(x, y, ridge.strength_ * np.trace(x.T @ x) / 48)
+        for x, y in (training.pairs(view[:337], 48), training.pairs(view, 48))
+    )
+    window = values[-48:]
+    judged, made = ((weights @ (window - window[-1]) + window[-1]) for weights in (early, late))
+    assert np.abs(judged - made).max() > 1e-3
+    np.testing.assert_allclose(ridge._backcast(window[None])[0], judged, atol=1e-6)
+    np.testing.assert_allclose(ridge._forecast(window), made, atol=1e-6)
+    skipping = CNNForecaster(**QUICK, skip=True).fit(series, fh=HORIZON)
+    np.testing.assert_allclose(skipping.network_.skip, early, atol=1e-5)
+
+
 class Constant(torch.nn.Module):
     """Forecasts one learned number."""
 
@@ -192,17 +230,38 @@ class Constant(torch.nn.Module):
         return self.value.expand(len(x), 1, 1)
 
 
-def test_early_stopping_restores_the_best_weights():
-    """Training data pull towards 1, validation data want 0.2: the best is passed on the way, and comes back."""
+@pytest.mark.parametrize("averaging", [0.0, 0.8])
+def test_early_stopping_restores_the_best_weights(averaging):
+    """Training data pull towards 1, validation data want 0.2: the best is passed on the way, and comes back.
+
+    Of a running mean it is the mean that is validated and kept.
+    """
     values = torch.ones(100, 1)
     values[79:] = 0.2
     network = Constant(0.0)
-    plan = training.Plan(max_epochs=50, steps_per_epoch=5, patience=4, learning_rate=0.02)
+    plan = training.Plan(max_epochs=50, steps_per_epoch=5, patience=4, learning_rate=0.02, averaging=averaging)
     history = training.fit(network, values, 1, 1, plan, torch.Generator().manual_seed(0))
     errors = [entry["validation_loss"] for entry in history]
     assert len(history) == int(np.argmin(errors)) + 1 + 4 < 50
     assert abs(float(network.value.detach()) - 0.2) == pytest.approx(min(errors), abs=1e-6)
     assert not network.training
+
+
+def test_where_training_does_not_help_the_untrained_network_stays():
+    """Training data pull towards 1, validation data want the 0 that was there."""
+    values = torch.ones(100, 1)
+    values[79:] = 0.0
+    network = Constant(0.0)
+    plan = training.Plan(max_epochs=50, steps_per_epoch=5, patience=4, learning_rate=0.02)
+    history = training.fit(network, values, 1, 1, plan, torch.Generator().manual_seed(0))
+    assert float(network.value.detach()) == 0 and len(history) == 4
+
+
+def test_a_loss_of_its_own_is_trained_on_and_the_measure_validates():
+    plan = training.Plan(max_epochs=1, steps_per_epoch=1, learning_rate=0.0)
+    draws, threes = torch.Generator().manual_seed(0), torch.full((100, 1), 3.0)
+    (entry,) = training.fit(Constant(0.0), threes, 1, 1, plan, draws, loss=training.squared)
+    assert (entry["train_loss"], entry["validation_loss"]) == (9, 3)
 
 
 def test_a_running_mean_forgets_and_takes_statistics_along():
@@ -310,6 +369,14 @@ def test_windows_to_mix_have_all_their_channels():
     assert [rows.shape for rows in drawn] == [(4, 5, 2)] * 3
     assert {int(rows[i, 0, 0]) for rows in drawn for i in range(4)} == {4, 10}  # first value of windows 2 and 5
     assert all(torch.equal(rows[..., 1] - rows[..., 0], torch.ones(4, 5)) for rows in drawn)
+
+
+def test_windows_of_one_channel_come_from_every_channel():
+    view = training.windows(torch.arange(40.0).reshape(20, 2), 4, 1)
+    plan = training.Plan(steps_per_epoch=3, batch=16)
+    drawn = torch.cat(list(training._batches(view, torch.tensor([2, 5]), plan, torch.Generator().manual_seed(0))))
+    assert drawn.shape == (48, 5, 1) and (drawn.diff(dim=1) == 2).all()  # a channel has every second number
+    assert set(drawn[:, 0, 0].tolist()) == {4, 5, 10, 11}  # first values of windows 2 and 5
 
 
 @pytest.mark.parametrize("intervals", ["conformal", "quantile", "dropout"])

@@ -65,6 +65,23 @@ def test_the_held_out_figure_shows_forecasts_from_what_came_before():
     assert first.get_ydata() == pytest.approx(same.predict().to_numpy(), rel=1e-4)
 
 
+def test_the_held_out_figure_counts_what_is_known_ahead():
+    from forecasting.datasets import web_traffic
+
+    series = web_traffic()[:400]
+    X = pd.DataFrame({"sale": np.random.default_rng(0).integers(2, size=400)}, series.index)
+    series = series + 1000.0 * X["sale"]
+    forecaster = CNNForecaster(lookback=96, max_epochs=1, steps_per_epoch=2, random_state=0)
+    forecaster.fit(series, X=X, fh=[1, 2, 3])
+    (first,) = [line for line in insight.held_out(forecaster).axes[0].get_lines() if line.get_label() == "forecast"]
+    same = forecaster.clone().fit(series[:391], X=X[:391], fh=[1, 2, 3])
+    for name in ("network_", "mean_", "scale_", "effect_"):
+        setattr(same, name, getattr(forecaster, name))
+    made = same.predict(X=X)
+    assert first.get_ydata() == pytest.approx(made.to_numpy(), rel=1e-4)
+    assert np.ptp(forecaster.effect_(X[-96:], np.arange(304, 400))) * forecaster.scale_[0] > 500
+
+
 @pytest.mark.filterwarnings("ignore:no model beats:lab.errors.Notice")
 def test_forecasts_of_the_validation_part_are_drawn_while_a_network_learns(tmp_path):
     """After epochs 1 and 4 of 4; to look at it changes nothing."""

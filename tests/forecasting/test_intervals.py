@@ -8,7 +8,7 @@ from scipy.stats import norm
 from sklearn.metrics import mean_pinball_loss
 from sktime.performance_metrics.forecasting.probabilistic import IntervalWidth, PinballLoss
 
-from forecasting import intervals
+from forecasting import coverage, intervals, saved
 from forecasting.datasets import web_traffic
 from forecasting.forecaster import (
     CNNForecaster,
@@ -19,6 +19,7 @@ from forecasting.forecaster import (
 )  # fmt: skip
 from forecasting.intervals import LEVELS, Conformal
 from lab.errors import InputError
+from lab.run import Run
 
 QUICK = {"lookback": 48, "max_epochs": 2, "steps_per_epoch": 5, "random_state": 0, "device": "cpu"}
 DAY = list(range(1, 25))
@@ -35,6 +36,18 @@ def test_conformal_ranks_by_hand():
     errors = np.random.default_rng(0).permutation(np.arange(-19.0, 20))[:, None]
     offsets = conformal(errors).offsets([0.025, 0.05, 0.5, 0.95, 0.975], np.zeros((2, 1)), 0)[:, 0, 0]
     np.testing.assert_allclose(offsets, [-19, -18, 0, 18, 19])
+
+
+def test_conformal_ranks_are_rounded_outwards():
+    """Of 24 errors: 25 * .1 = 2.5 is rank 2, 25 * .9 = 22.5 rank 23; beyond the ends, 25 * .01, is the end."""
+    errors = np.random.default_rng(0).permutation(np.arange(1.0, 25))[:, None]
+    offsets = conformal(errors).offsets([0.01, 0.1, 0.9, 0.99], np.zeros((2, 1)), 0)[:, 0, 0]
+    np.testing.assert_allclose(offsets, [1, 2, 23, 24])
+
+
+def test_every_channel_has_a_spread_of_its_own():
+    window = np.array([[1.0, 10.0], [3.0, 10.0]])
+    np.testing.assert_allclose(intervals.spread(window[None]), [[1 + intervals.FLOOR, intervals.FLOOR]])
 
 
 def test_few_stretches_make_symmetric_intervals():
@@ -64,6 +77,15 @@ def test_intervals_are_as_wide_as_the_window_and_the_phase_want():
         assert offset == pytest.approx(expected * norm.ppf(0.95), rel=0.1)
 
 
+def test_every_step_ahead_has_a_phase_of_its_own():
+    """Errors of 1 at even phases and of 3 at odd ones, all from forecasts that begin at an even one."""
+    errors = np.tile([[1.0, 3.0], [-1.0, -3.0]], (2000, 1))[:, :, None]
+    fitted = Conformal.fit(errors, np.zeros((4000, 2, 1)), np.zeros(4000, int), 2, 1000)
+    for phase, expected in ((0, [1, 3]), (7, [3, 1])):
+        offsets = fitted.offsets([0.9], np.zeros((2, 1)), phase)[0, :, 0]
+        assert offsets == pytest.approx(expected, rel=0.01)
+
+
 def test_intervals_take_note_of_errors_on_rows_that_update_shows():
     """Noise that grows fivefold after the fit: the weights stay, the intervals widen and hold again."""
     random = np.random.default_rng(3)
@@ -91,6 +113,33 @@ def test_a_day_at_once_or_hour_by_hour_teaches_the_same():
     np.testing.assert_allclose(one.conformal_.errors, two.conformal_.errors, rtol=1e-9)
     np.testing.assert_array_equal(one.conformal_.phases, two.conformal_.phases)
     assert one.conformal_.stretches == pytest.approx(two.conformal_.stretches)
+
+
+def test_a_saved_forecaster_takes_note_of_the_same_errors(tmp_path):
+    series = web_traffic(days=20)
+    fitted = RidgeForecaster(lookback=48).fit(series.iloc[:400], fh=DAY)
+    saved.save(tmp_path, {"linear": fitted})
+    again = saved.load(tmp_path)["linear"]
+    for each in (fitted, again):
+        each.update(series.iloc[400:403], update_params=False)
+    np.testing.assert_allclose(again.conformal_.errors, fitted.conformal_.errors)
+    np.testing.assert_array_equal(again.conformal_.phases, fitted.conformal_.phases)
+    np.testing.assert_allclose(again.predict_interval(), fitted.predict_interval())
+
+
+def test_errors_are_those_of_held_out_windows_each_with_its_phase():
+    """480 hours hold 425 windows of 50 + 6 steps: the last 85 are held out. Three rows more bring three windows."""
+    series = web_traffic(days=21)
+    fitted = RidgeForecaster(lookback=50).fit(series.iloc[:480], fh=range(1, 7))
+    values, first = ((series.to_numpy() - fitted.mean_) / fitted.scale_)[:, None], np.arange(340, 425)
+    windows, truth = (np.stack([values[at + a : at + b] for at in first]) for a, b in ((0, 50), (50, 56)))
+    missed = (truth - fitted._backcast(windows)) / (windows.std(axis=1) + intervals.FLOOR)[:, None]
+    np.testing.assert_allclose(fitted.conformal_.errors, missed)
+    assert fitted.conformal_.phases.tolist() == ((first + 50) % 24).tolist()
+    assert fitted.conformal_.stretches == pytest.approx(85 / 6)
+    fitted.update(series.iloc[480:483], update_params=False)
+    assert fitted.conformal_.phases[-3:].tolist() == [475 % 24, 476 % 24, 477 % 24]
+    assert fitted.conformal_.stretches == pytest.approx(88 / 6)
 
 
 def test_perfect_forecasts_have_no_width():
@@ -244,3 +293,30 @@ def test_scores_by_hand_and_as_sktimes():
         np.stack([low, high], 1), columns=pd.MultiIndex.from_product([["y"], [0.8], ["lower", "upper"]])
     )
     assert float(IntervalWidth()(pd.DataFrame({"y": truth}), bounds)) == pytest.approx((high - low).mean())
+
+
+def test_the_benchmark_scores_by_hand():
+    """Of eight values one lies 4 above: 2 wide and, at 90 %, 20 * 4 / 8 = 10 more on average; all over a scale of 2."""
+    bounds = np.tile([-1.0, 1.0], (2, 4, len(coverage.NOMINAL), 1))
+    truth = np.zeros((2, 4))
+    truth[1, 3] = 5.0
+    what = {"series": "s", "model": "m", "intervals": "conformal"}
+    row = next(row for row in coverage._rows(bounds, truth, 2.0, what) if row["nominal"] == 0.9)
+    assert (row["coverage"], row["width"], row["score"]) == (7 / 8, 1.0, pytest.approx((2 + 10) / 2))
+    assert (row["low"], row["high"]) == (0, 1)  # of two origins, 1 and 3/4, which tell next to nothing
+
+
+def test_the_benchmark_scales_by_what_came_before_the_first_origin(tmp_path):
+    series = web_traffic(days=12)
+    series.attrs["name"] = "traffic"
+    with Run.open(tmp_path, "coverage", {}) as run:
+        table = coverage.measure([series], ["seasonal-naive", "cnn"], 3, run, device="cpu", max_epochs=1)
+    values = series.to_numpy()
+    day = np.abs(values[24:] - values[:-24])  # of each hour, from the day before
+    naive, cnn = (table[table["model"] == name] for name in ("seasonal-naive", "cnn"))
+    assert naive["mase"].tolist() == pytest.approx([day[-72:].mean() / day[:-72].mean()] * 4)
+    assert set(naive["intervals"]) == {"conformal"} and cnn["coverage"].between(0, 1).all()
+    errors = cnn.groupby("intervals")["mase"].agg(["nunique", "first"])
+    assert errors["nunique"].tolist() == [1, 1, 1] and set(errors.index) == {"conformal", "dropout", "quantile"}
+    first = errors["first"]
+    assert first["conformal"] == first["dropout"] != first["quantile"]  # one network, and one of its own

@@ -1,6 +1,7 @@
 """The LTSF protocol: borders, scaling by the training part alone, no window dropped, nothing of the future used."""
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,15 @@ def test_the_scaler_sees_the_training_part_alone(series):
     assert torch.allclose(before.values[:420].std(0, correction=0), torch.ones(2), atol=1e-5)
 
 
+@pytest.mark.skipif("LAB_DATA" not in os.environ, reason="needs ETT's files (LAB_DATA)")
+@pytest.mark.parametrize(("name", "day"), [("ETTh1", 24), ("ETTh2", 24), ("ETTm1", 96)])
+def test_ett_has_the_published_borders(name, day):
+    """Twelve, four and four months of thirty days; what comes after is not used."""
+    loaded = ltsf.load(name)
+    assert loaded.borders == (360 * day, 480 * day, 600 * day)
+    assert loaded.season == day and loaded.values.shape == (600 * day, 7)
+
+
 def test_every_forecast_lies_in_its_part_and_none_is_left_out(series):
     lookback, horizon = 30, 12
     windows = ltsf.windows(series(), lookback, horizon)
@@ -86,6 +96,15 @@ def test_what_comes_later_cannot_change_a_forecast(series, quick):
         last[change] = member.test[:known]
         assert task.truth[-1].abs().max() > change  # the truth did change
     assert torch.equal(last[0.0], last[50.0])
+
+
+def test_a_network_trains_and_stops_by_the_first_two_parts_alone(series, quick, monkeypatch):
+    given, task = [], families.Task(series(), 12, seed=0, device=CPU)
+    monkeypatch.setattr(families.training, "fit", lambda *_, **options: given.append(options["starts"]) or [])
+    task.fit(families.Wanted("cnn", 24, False))
+    trained, validated = given[0]
+    assert trained.tolist() == list(range(420 - 24 - 12 + 1))
+    assert validated.tolist() == list(range(420 - 24, 480 - 24 - 12 + 1))
 
 
 def test_ridge_weights_are_the_normal_equations(series):
@@ -125,6 +144,27 @@ def test_a_family_is_the_mean_of_its_members(series, quick):
     task.truth = task.held_out = torch.zeros(3, 12, 1)
     members = [families.Member((24,), True, ones, ones, 1.0), families.Member((48,), False, threes, threes, 2.0)]
     assert task.score("both", members) == ("both", "24+48", 4.0, 4.0, 2.0, 3.0)
+
+
+def test_the_test_part_chooses_nothing(series, monkeypatch):
+    """Validation says that error grows with the lookbacks, the test part that it falls: the shortest are taken."""
+    task = families.Task(series(), 12, seed=0, device=CPU)
+
+    def validation_error(members):
+        return float(sum(lookback for member in members for lookback in member.lookbacks))
+
+    def score(model, members):
+        error = validation_error(members)
+        return families.Score(model, "", error, -error, -error, 0.0)
+
+    def fits(wanted):
+        for each in wanted:
+            yield families.Member((each.lookback,), each.skip, task.held_out, task.truth, 0.0)
+
+    monkeypatch.setattr(task, "validation_error", validation_error)
+    monkeypatch.setattr(task, "score", score)
+    found = {row.model: row.validation_mse for row in families.scores(task, ("cnn",), (24, 36, 48), fits)}
+    assert found["ridge"] == 24 + 36 and found["cnn"] == 2 * (24 + 36) and found["cnn, chosen"] == 24
 
 
 def test_a_seasonal_series_is_forecast_by_its_season(series):

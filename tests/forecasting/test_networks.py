@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from forecasting.families import FAMILIES
 from forecasting.networks import fast
+from forecasting.networks.linear import DLinear, NLinear
 from forecasting.networks.lstm import LSTM
 from forecasting.networks.norm import Reversible
 from forecasting.networks.transformer import Attention, Transformer
@@ -120,3 +122,28 @@ def test_frozen_weights_get_no_gradient_through_a_fast_product():
     layer(x).sum().backward()
     assert layer.weight.grad is None
     torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(800, 64))
+
+
+def test_the_linear_ones_by_hand():
+    """The last moving average of 1, 2, 3, 7 is (3 + 7 + 7) / 3 = 17 / 3, which leaves 4 / 3; the last value is 7."""
+    x = torch.tensor([1.0, 2.0, 3.0, 7.0])[None, :, None]
+    dlinear, nlinear = DLinear(4, 1, patch=3), NLinear(4, 1)
+    with torch.no_grad():
+        for layer in (dlinear.trend, dlinear.rest, nlinear.layer):
+            layer.bias.zero_()
+            layer.weight.zero_()
+        dlinear.trend.weight[0, 3], dlinear.rest.weight[0, 3], nlinear.layer.weight[0, 1] = 1.0, 10.0, 1.0
+    assert dlinear(x).item() == pytest.approx(17 / 3 + 40 / 3)
+    assert nlinear(x).item() == pytest.approx(7 + (2 - 7))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_weight_has_a_part_in_the_forecast(name):
+    torch.manual_seed(0)
+    family = FAMILIES[name]
+    network = family.network(96, 24, family.patch(96), dropout=family.dropout).eval()
+    for weights in network.parameters():
+        if not weights.any():  # a last layer that starts at zero
+            torch.nn.init.normal_(weights)
+    network(torch.randn(3, 96, 2)).square().sum().backward()
+    assert [name for name, own in network.named_parameters() if own.grad is None or not own.grad.any()] == []

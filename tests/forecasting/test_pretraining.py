@@ -8,7 +8,7 @@ import torch
 from forecasting import training
 from forecasting.datasets import web_traffic
 from forecasting.forecaster import CNNForecaster, LSTMForecaster, TransformerForecaster
-from forecasting.pooled import pool
+from forecasting.pooled import Pool, pool
 from lab.errors import InputError
 
 SETTINGS = {"lookback": 24, "max_epochs": 8, "random_state": 0, "device": "cpu", "dropout": 0.0}
@@ -64,6 +64,16 @@ def test_pretraining_twice_goes_on():
         fitted.pretrain(panel(2), fh=[1, 2, 3])
 
 
+def test_intervals_come_from_the_panel_while_the_series_holds_out_fewer_than_20_windows():
+    """130 rows hold 95 windows of 24 + 12 steps, 19 of them held out; 135 rows hold 100, and 20."""
+    fitted = CNNForecaster(**QUICK, fine_tune=False).pretrain(panel(2), fh=STEPS)
+    series = web_traffic(days=6, seed=5)
+    assert fitted.fit(series.iloc[:130], fh=STEPS).conformal_.cycle == 1  # the panel's errors have no phase
+    assert len(fitted.conformal_.errors) == len(fitted.pretrained_errors_[1]) > 20
+    assert fitted.fit(series.iloc[:135], fh=STEPS).conformal_.cycle == 24
+    assert len(fitted.conformal_.errors) == 20
+
+
 def test_a_skip_and_quantile_heads_pretrain_too():
     fitted = LSTMForecaster(**QUICK, skip=True, intervals="quantile").pretrain(panel(2), fh=STEPS)
     fitted.fit(web_traffic(days=2, seed=5), fh=[1, 12])
@@ -83,6 +93,20 @@ def test_no_window_lies_across_two_series():
     last, first = training.split(72 - 35, 12, 0.2)
     assert made.starts[0].tolist() == [72 * s + i for s in range(3) for i in range(last)]
     assert made.starts[1].tolist() == [72 * s + i for s in range(3) for i in range(first, 37)]
+
+
+def test_the_lookback_of_a_panel_suits_a_series_of_median_length():
+    """A third of three days, which the long series alone would make a week."""
+    long = pd.concat({"long": web_traffic(days=40).to_frame()}, names=["series"])
+    assert pool(pd.concat([panel(2, days=3), long]), 12, None, 0.2).lookback == 24
+
+
+def test_the_pooled_ridge_has_the_penalty_that_is_best_on_windows_it_was_not_fitted_to():
+    """Of a random walk nothing can be forecast: that is the largest; on the windows fitted to, it is the smallest."""
+    walk = np.random.default_rng(0).normal(size=(400, 1)).cumsum(axis=0)
+    made = Pool(walk, (torch.arange(150), torch.arange(200, 370)), 20, 1).linear(6)
+    x, y = training.pairs(training.windows(torch.from_numpy(walk), 20, 6)[:150].numpy(), 20)
+    np.testing.assert_allclose(made, training.ridge(x, y, training.STRENGTHS[-1] * (x * x).sum() / 20))
 
 
 def test_what_pretraining_refuses():

@@ -11,6 +11,7 @@ import pytest
 from forecasting import m4, pems
 from lab import cli
 from lab.errors import InputError
+from lab.run import Run
 
 DATA = os.environ.get("LAB_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="needs the files of M4 and PeMS (LAB_DATA)")
@@ -50,8 +51,6 @@ def test_the_seasonal_test_and_the_indices():
 
 
 def test_owa_of_naive_2_is_1_and_every_model_has_a_row(tmp_path, monkeypatch):
-    from lab.run import Run
-
     monkeypatch.setitem(m4.TRAINING, "steps_per_epoch", 10)
     monkeypatch.setattr(m4, "EPOCHS", 2)
     monkeypatch.setitem(m4.TRAINING, "max_epochs", 2)
@@ -65,6 +64,10 @@ def test_owa_of_naive_2_is_1_and_every_model_has_a_row(tmp_path, monkeypatch):
     assert owa["naive 2"] == 1
     assert owa["combined"] < 1.2 and owa["seasonal-naive"] < 1.5
     assert set(owa.index) == {"naive 2", "seasonal-naive", "cnn", "lstm", "linear", "combined"}
+
+
+def test_owa_is_the_mean_of_both_errors_over_those_of_naive_2():
+    assert m4._row("m", 0, (10.0, 2.0), (20.0, 1.0), 0.0)["owa"] == (10 / 20 + 2 / 1) / 2
 
 
 @pytest.mark.parametrize("kind", ["cnn", "linear"])
@@ -96,6 +99,20 @@ def test_pems_forecasts_every_row_but_the_first_hour_from_true_values_before(tmp
         again[401 - 12 :], ahead[401 - 12 :]
     )
     assert np.abs(ahead - test[12:]).mean() < np.abs(test[11:-1] - test[12:]).mean()
+
+
+def test_pems_measures_one_step_ahead(tmp_path, monkeypatch):
+    """A ramp of one vehicle a row: the last value is always 1 off, a linear model not at all."""
+    monkeypatch.setattr(pems, "DAY", 24)
+    ramp = np.arange(1000.0)
+    with Run.open(tmp_path, "pems", {}) as run:
+        table = pems.measure(ramp[:700], ramp[700:], ["linear"], 1, "cpu", run)
+    errors = table.set_index(["model", "lookback"])[["mae", "rmse"]]
+    assert errors.loc[("last value", 1)].tolist() == [1, 1]
+    assert errors.loc[("linear", 12)].tolist() == pytest.approx([0, 0], abs=0.01)
+    assert errors.loc[("linear", 24)].tolist() == pytest.approx([0, 0], abs=0.01)
+    row = pems._row("m", 1, 0, np.zeros(2), np.array([3.0, -4.0]), 0.0)
+    assert (row["mae"], row["rmse"]) == (3.5, pytest.approx(np.sqrt(12.5)))
 
 
 @needs_data
@@ -143,8 +160,10 @@ def test_packed_and_plain_files_are_read(tmp_path, monkeypatch):
     table.iloc[1, 550:] = np.nan
     with gzip.open(tmp_path / "Hourly-train.csv.gz", "wt") as file:
         table.to_csv(file)
-    table.to_csv(tmp_path / "Hourly-test.csv")
+    ahead = pd.DataFrame({"V1": [20.0, 10.0]}, index=["H2", "H1"]).reindex(columns=["V1", *range(47)], fill_value=1.0)
+    ahead.to_csv(tmp_path / "Hourly-test.csv")
     found = m4.load(tmp_path)
+    assert found.test.shape == (2, 48) and found.test[:, 0].tolist() == [10, 20]  # each beside its own history
     assert found.names == ["H1", "H2"] and [len(history) for history in found.train] == [600, 550]
     monkeypatch.delenv("LAB_DATA", raising=False)
     for load in (m4.load, pems.load):
