@@ -75,12 +75,40 @@ def test_the_two_stacks_shown_end_alike_and_begin_otherwise():
     assert not any((stacks[0, t] == stacks[1, t]).all() for t in range(3))
 
 
+@pytest.mark.parametrize(
+    ("id", "train"),
+    [
+        ("dqn-epsilon-greedy", lambda module, seed: module.train(0.5, 2000, seed)),
+        ("dqn-target-period", lambda module, seed: module.train("lab/Catch-v0", 10, 2000, seed, 1)),
+        ("dqn-replay-target-ablation", lambda module, seed: module.train("Catch", "neither", 2000, seed)),
+        ("dqn-motion-from-stack", lambda module, seed: module.train("conv", 1, module.Settings(episodes=32), seed)),
+        ("dqn-memory-vs-exploration", lambda module, seed: module.maze(2, 2000, seed, recurrent=False)),
+        ("dqn-memory-vs-exploration", lambda module, seed: module.maze(2, 2000, seed, recurrent=True)),
+        ("dqn-memory-vs-exploration", lambda module, seed: module.chain(4, 2000, seed)),
+    ],
+)
+def test_each_training_has_a_seed_of_its_own(monkeypatch, id, train):
+    """Else several seeds are one, and their interval says nothing."""
+
+    class Begun(Exception):
+        pass
+
+    def learn(config, *rest):
+        raise Begun(config.seed)
+
+    monkeypatch.setattr(_agents, "learn", learn)
+    monkeypatch.setattr(_recurrent, "learn", learn)
+    for seed in (0, 7):
+        with pytest.raises(Begun, match=f"^{seed}$"):
+            train(load(id), seed)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_probe_reads_off_what_is_there_and_nothing_else(monkeypatch, known):
     module = load("dqn-motion-from-stack")
     random = np.random.default_rng(0)
     velocity = random.choice([-1, 1], 2000)
-    inside = random.normal(size=(2000, 8)) + 3 * known * velocity[:, None]
+    inside = random.normal(size=(2000, 800)) + 0.3 * known * velocity[:, None]  # so many that noise is learnt by heart
     monkeypatch.setattr(module, "hidden", lambda agent, states: inside)
     assert (module.probe(None, np.zeros((2000, 1)), velocity) > 0.95) is known
 
