@@ -38,6 +38,13 @@ def test_only_the_newest_are_kept(tmp_path):
     assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-00000002", "step-00000010"]
 
 
+def test_the_newest_is_that_of_most_steps_however_many_digits_they_have(tmp_path):
+    for step in (99_999_999, 100_000_000):
+        checkpoint.save(tmp_path, step, state(step))
+    step, found = checkpoint.load_newest(tmp_path)
+    assert step == found["weights"]["w"][0, 0] == 100_000_000
+
+
 def test_what_is_saved_stays_and_a_later_past_goes(tmp_path):
     """After falling back over a damaged checkpoint, the steps beyond belong to a past that was gone back on."""
     for step in (50, 100):
