@@ -77,7 +77,7 @@ def test_flipped_byte_is_refused_by_name_and_the_previous_one_used(tmp_path, nam
     assert step == 1 and found["weights"]["w"][0, 0] == 1
 
 
-@pytest.mark.parametrize("content", ["[]", "1", '{"sha256": []}', '{"sha256": {}, "pieces": []}'])
+@pytest.mark.parametrize("content", ["[]", "1", '{"sha256": []}', '{"sha256": {}}', '{"sha256": {}, "pieces": []}'])
 def test_a_manifest_that_is_other_json_is_refused_by_name_and_the_previous_one_used(tmp_path, content):
     checkpoint.save(tmp_path, 1, state(1.0))
     (checkpoint.save(tmp_path, 2, state(2.0)) / "manifest.json").write_text(content)

@@ -133,6 +133,20 @@ def killed(there, options):
         there.send(_reproduce._attempt(id, options))
 
 
+def stillborn(there, options):
+    os._exit(7)
+
+
+@pytest.mark.slow
+def test_processes_that_end_before_they_have_read_what_to_do_are_told(tmp_path, monkeypatch):
+    """As where memory is short: the connection is reset, for what was sent was never read."""
+    from lab.lectures import _reproduce
+
+    monkeypatch.setattr(_reproduce, "_work", stillborn)
+    results = list(reproduce_each(EXACT, runs=tmp_path, jobs=2))
+    assert {each.claim.id: each.error for each in results} == dict.fromkeys(EXACT, "its process ended with exit code 7")
+
+
 @pytest.mark.slow
 def test_one_that_is_killed_takes_no_other_with_it(tmp_path, monkeypatch):
     from lab.lectures import _reproduce
