@@ -280,6 +280,8 @@ def test_memory_and_exploration_are_judged_apart(monkeypatch, stacked, recurrent
     monkeypatch.setattr(module, "montezuma", lambda steps: 0.0)
     _, outcome = run("dqn-memory-vs-exploration")
     assert judge(outcome.findings) is verdict
+    asked = {each.name.split(" steps")[0] for each in outcome.findings if each.expected and "maze" in each.name}
+    assert asked == {"T-maze, 6", "T-maze, 10"}, "where four frames do not show the cue"
     if chains[32]:
         assert {"chain: share of DQNs that 32 states cost", "chain, 32 states: any DQN that reaches the end"} < set(
             failed(outcome)
