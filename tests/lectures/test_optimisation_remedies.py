@@ -189,6 +189,23 @@ def test_test_labels_are_as_noisy_as_the_others_and_the_truth_is_not():
     assert torch.equal(data["test"][0], data["truth"][0])
 
 
+def test_units_that_stay_count_for_those_that_are_dropped(monkeypatch):
+    """By luck none of the half is dropped: the sums at the start, where biases are 0, are twice those without."""
+    module, told = load("regularisers-compared"), []
+    settings = module.Settings(seeds=2, steps=1)
+    data, right = module.split(settings), torch.nn.functional.cross_entropy
+
+    def watched(logits, *rest, **more):
+        told.append(logits.detach())
+        return right(logits, *rest, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", watched)
+    monkeypatch.setattr(torch, "rand", lambda shape, generator: torch.ones(shape))
+    for remedy, strength in (("none", 0), ("dropout", 0.5)):
+        module.train(remedy, strength, data, settings)
+    assert torch.allclose(told[1], 2 * told[0], rtol=1e-4, atol=1e-5)
+
+
 def test_shifted_copies_are_the_image_itself_in_a_ninth():
     module = load("regularisers-compared")
     x = torch.rand(2, 900, 64)
