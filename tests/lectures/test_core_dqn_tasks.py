@@ -305,6 +305,26 @@ def test_an_lstm_remembers_within_an_episode_and_forgets_between():
             assert torch.allclose(q(alone)[1][0][0, 0], player.memory[0][0, env], atol=1e-6)
 
 
+def test_the_loss_of_whole_episodes_by_hand():
+    """Q is 0 and 1 for the two actions, the target the next observation, γ a half; Huber's loss is |error| less a half.
+
+    The first episode ends: y = 10 + 2/2 and 20, against 0 and 1. The second is cut by time: y = 1 + 7/2, against 0.
+    """
+
+    def episode(seen, action, reward, terminal):
+        parts = np.array(seen, np.float32)[:, None], np.array(action), np.array(reward, np.float32)
+        return _recurrent.Episode(*parts, terminal, 0)
+
+    def q(states):
+        return torch.tensor([0.0, 1.0]).expand(*states.shape[:2], 2), None
+
+    def target(states):
+        return states.expand(-1, -1, 2), None
+
+    episodes = [episode([1, 2, 3], [0, 1], [10, 20], True), episode([5, 7], [0], [1], False)]
+    assert _recurrent._loss(q, target, episodes, 0.5).item() == pytest.approx((10.5 + 18.5 + 4.0) / 3)
+
+
 def test_an_lstm_learns_what_four_frames_cannot_show():
     config = _agents.settings(
         _agents.variant("lab/TMaze-v0", corridor=5), 2500, 0, gamma=0.9, train_every=8, learning_rate=5e-3,
