@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -199,11 +199,12 @@ def _parallel(ids: Sequence[str], options: Mapping[str, Any], jobs: int) -> Iter
 
     def give(here: Any, process: Any) -> None:
         """The next experiment, or the word that there is none left."""
-        if waiting:
-            busy[here] = (process, waiting.pop(0), time.perf_counter())
-            here.send(busy[here][1])
-        else:
-            here.send(None)
+        id = waiting.pop(0) if waiting else None
+        if id:
+            busy[here] = (process, id, time.perf_counter())
+        with suppress(BrokenPipeError):  # killed meanwhile: it will be seen when its result is read
+            here.send(id)
+        if not id:
             process.join()
 
     with _one_thread():
@@ -217,7 +218,7 @@ def _parallel(ids: Sequence[str], options: Mapping[str, Any], jobs: int) -> Iter
                     try:
                         result = here.recv()
                         give(here, process)
-                    except EOFError:
+                    except (EOFError, ConnectionResetError):  # a reset: it did not even read what to do
                         process.join()
                         words = f"its process ended with exit code {process.exitcode}"
                         result = _broken(id, words, round(time.perf_counter() - started, 3))

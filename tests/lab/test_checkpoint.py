@@ -38,6 +38,13 @@ def test_only_the_newest_are_kept(tmp_path):
     assert [path.name for path in checkpoint.steps(tmp_path)] == ["step-00000002", "step-00000010"]
 
 
+def test_the_newest_is_that_of_most_steps_however_many_digits_they_have(tmp_path):
+    for step in (99_999_999, 100_000_000):
+        checkpoint.save(tmp_path, step, state(step))
+    step, found = checkpoint.load_newest(tmp_path)
+    assert step == found["weights"]["w"][0, 0] == 100_000_000
+
+
 def test_what_is_saved_stays_and_a_later_past_goes(tmp_path):
     """After falling back over a damaged checkpoint, the steps beyond belong to a past that was gone back on."""
     for step in (50, 100):
@@ -70,7 +77,7 @@ def test_flipped_byte_is_refused_by_name_and_the_previous_one_used(tmp_path, nam
     assert step == 1 and found["weights"]["w"][0, 0] == 1
 
 
-@pytest.mark.parametrize("content", ["[]", "1", '{"sha256": []}', '{"sha256": {}, "pieces": []}'])
+@pytest.mark.parametrize("content", ["[]", "1", '{"sha256": []}', '{"sha256": {}}', '{"sha256": {}, "pieces": []}'])
 def test_a_manifest_that_is_other_json_is_refused_by_name_and_the_previous_one_used(tmp_path, content):
     checkpoint.save(tmp_path, 1, state(1.0))
     (checkpoint.save(tmp_path, 2, state(2.0)) / "manifest.json").write_text(content)

@@ -1,5 +1,7 @@
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -7,7 +9,7 @@ import time
 
 import pytest
 
-from lab import cli
+from lab import cli, interrupt
 from lab.run import Run
 
 
@@ -116,6 +118,27 @@ def test_a_page_that_finds_no_room_names_its_folder_and_leaves_nothing(tmp_path)
     assert (done.returncode, done.stderr) == (2, "lab: mine: File too large; name another place or mend this one\n")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["report.html", "run"]
     assert (tmp_path / "mine" / "report.html").read_text() == "before"
+
+
+def test_ctrl_c_ends_with_its_own_exit_code_and_one_line(monkeypatch, capsys):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.List, "__call__", interrupted)
+    assert cli.main(["list"]) == 130
+    assert capsys.readouterr() == ("", "lab: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_ctrl_c_is_a_wish_and_the_second_an_end(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), interrupt.stop_wanted() as wanted:
+        assert not wanted()
+        os.kill(os.getpid(), number)
+        assert wanted()
+        os.kill(os.getpid(), number)
+        time.sleep(1)  # it comes meanwhile
+    assert signal.getsignal(number) == before
 
 
 def test_other_threads_say_what_ended_them(monkeypatch):

@@ -168,6 +168,24 @@ def test_report_counts_what_it_shows_and_says_once_what_not(tmp_path, capsys):
     assert (tmp_path / "report.html").read_text().count("<img") == 1
 
 
+def test_list_tells_what_is_finished_and_report_shows_that_alone_the_earliest_first(tmp_path, capsys):
+    for name, started in (("late", "2026-01-02"), ("open", "2026-01-03"), ("zero", "2026-01-01")):
+        with Run.open(tmp_path, name, {}) as run:
+            if name != "open":
+                run.finish({"loss": 0.25})
+        metadata = json.loads((tmp_path / name / "metadata.json").read_text())
+        (tmp_path / name / "metadata.json").write_text(json.dumps(metadata | {"started": started}))
+    assert [shown.name for shown in report.read(tmp_path)] == ["zero", "late"]
+    assert main(["list", "--runs", str(tmp_path), "--json"]) == 0
+    listed = strictly(capsys.readouterr().out)["runs"]
+    assert {run["name"]: (run["finished"], run["metrics"]) for run in listed} == {
+        "late": (True, {"loss": 0.25}), "open": (False, {}), "zero": (True, {"loss": 0.25}),
+    }  # fmt: skip
+    assert main(["list", "--runs", str(tmp_path)]) == 0
+    states = [line.split("│")[3].strip() for line in capsys.readouterr().out.splitlines() if "2026-01" in line]
+    assert states == ["finished", "open", "finished"]
+
+
 def test_no_page_is_written_about_nothing(tmp_path, capsys):
     with Run.open(tmp_path, "tampered", {}) as run:
         run.finish({"loss": 0.25})

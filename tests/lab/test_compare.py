@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,10 @@ def test_of_equal_groups_none_is_best_but_by_chance(ends, seeds):
     assert sum(text.startswith("Best") for text in said) <= 0.07 * len(said) * (seeds > 3)
 
 
+def test_the_seconds_of_a_group_are_the_mean_of_its_runs(ends):
+    assert Comparison(TAG, ends(a={"E": [1, 2, 3]})).table()["seconds"].tolist() == [1]
+
+
 def test_groups_that_read_alike_keep_both_their_means(ends):
     found = Comparison(TAG, ends(**{"a b": {"E": [1]}, "a-b": {"E": [2]}, "c": {"E": [3]}}))
     assert found.metrics() == {"compare/a-b": 1, "compare/a-b-2": 2, "compare/c": 3}
@@ -339,7 +344,9 @@ def test_the_clock_of_a_curve_leaves_out_the_pause_before_it_was_resumed(tmp_pat
 def test_a_mean_of_points_by_hand(make):
     (found,) = curves.find([make("a", {1: 0, 2: 3, 4: 9, 8: 6})], TAG)
     mean = found.smoothed(3)
-    assert mean.steps.tolist() == [4, 8] and mean.values.tolist() == pytest.approx([4, 6]) and len(mean.clock) == 2
+    assert mean.steps.tolist() == [4, 8] and mean.values.tolist() == pytest.approx([4, 6])
+    timed = replace(found, clock=np.array([10.0, 20.0, 30.0, 40.0]))
+    assert timed.smoothed(3).clock.tolist() == [30, 40]  # a mean is known when its last value is
     assert found.smoothed(1).values.tolist() == found.values.tolist()
     for points in (0, 5):
         with pytest.raises(InputError, match=f"a has 4 points, so that a mean of {points} cannot be had; give from 1"):
@@ -441,7 +448,9 @@ def test_frames_are_mentioned_for_atari(make):
 def test_an_unfinished_run_counts_and_is_named(two_by_three, make):
     make("dqn-lab-catch-v0-late", {0: 0, 50: 7}, seed=9, finish=False)
     found = compared([two_by_three])
-    assert found.table()["unfinished"].tolist() == [1, 0] and found.table()["runs"].tolist() == [4, 3]
+    table = found.table()
+    assert table["unfinished"].tolist() == [1, 0] and table["runs"].tolist() == [4, 3]
+    assert table["steps_least"].tolist() == [50, 100] and table["steps_most"].tolist() == [100, 100]
     assert found.doubts() == [
         "unfinished, and in the table as far as they went: dqn-lab-catch-v0-late",
         "runs end at different steps: 50 .. 100 on lab/Catch-v0",
@@ -452,6 +461,20 @@ def test_the_same_seed_twice_is_no_second_seed(two_by_three, make):
     make("dqn-lab-catch-v0-s0", {0: 0, 100: 1})
     with pytest.warns(Notice, match=r"left out: .*s0, of the same settings and seed as .*s0-2"):
         assert len(compared([two_by_three]).groups["dqn"]) == 3
+
+
+def test_of_the_same_seed_twice_the_finished_run_counts_and_of_finished_ones_the_longer(make, tmp_path):
+    make("short", {0: 0, 100: 1})
+    for name, end, finish in (("open", 300, False), ("long", 200, True)):
+        make(name, {0: 0, end: 2}, finish=finish)
+        with pytest.warns(Notice, match="of the same settings and seed"):
+            (found,) = curves.find([tmp_path], TAG)
+        assert found.path.name == ("long" if finish else "short")
+
+
+def test_a_final_figure_is_of_the_last_step(make):
+    (found,) = curves.find([make("a", {0: 0, 40: 1, 70: 2})], "eval/return_mean")
+    assert found.steps.tolist() == [70] and found.values.tolist() == [0.5]
 
 
 def test_a_run_given_twice_counts_once(two_by_three):

@@ -40,6 +40,12 @@ def test_wins_count_tasks_once_and_ties_half():
     assert wins([many])[0][1] == (1.0, -np.inf, np.inf)
 
 
+def test_the_interval_of_wins_is_over_tasks_and_of_95_percent():
+    """Of 40 tasks 20 are won; of 40 drawn anew with replacement 14 to 26, by the binomial distribution."""
+    errors = [np.array([[1.0, 2.0]])] * 20 + [np.array([[2.0, 1.0]])] * 20
+    assert wins(errors, draws=20_000)[0][1] == pytest.approx((0.5, 14 / 40, 26 / 40))
+
+
 def test_the_figures_say_who_is_ahead_and_whether_it_is_real():
     ranks = dict(zip(("cnn", "lstm", "naive"), (1.1, 2.0, 2.9), strict=True))
     apart = critical_difference_diagram(ranks, 1.5, 10).axes[0].get_title(loc="left")

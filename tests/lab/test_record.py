@@ -46,11 +46,12 @@ def test_numbers_that_are_not_finite_are_strict_json_and_come_back(tmp_path):
     with Record(path) as log:
         for entry in [*entries, {"kind": "scalar", "tag": "loss", "step": 2, "value": math.nan}]:
             log.append(entry)
-        log.append({"kind": "start", "config": {"clip": math.inf, "rates": [math.nan]}})
+        log.append({"kind": "start", "config": {"clip": math.inf, "rates": [math.nan], "range": (0, -math.inf)}})
     for line in path.read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
     *first, last, start = record.read(path)
-    assert first == entries and math.isnan(last["value"]) and start["config"] == {"clip": "inf", "rates": ["nan"]}
+    assert first == entries and math.isnan(last["value"])
+    assert start["config"] == {"clip": "inf", "rates": ["nan"], "range": [0, "-inf"]}
 
 
 def test_the_bare_nan_of_older_records_is_read(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from lab import board, plots, record
+from lab import board, intact, plots, record
 from lab.errors import InputError
 from lab.run import Run
 
@@ -69,6 +69,16 @@ def test_film_has_every_frame(tmp_path):
     path = filled(tmp_path)
     frames, _seconds = imageio_ffmpeg.count_frames_and_secs(str(path / "videos" / "eval-film-3.mp4"))
     assert frames == 12
+
+
+def test_a_film_that_breaks_off_is_damaged_though_its_first_picture_is_whole(tmp_path):
+    film = filled(tmp_path) / "videos" / "eval-film-3.gif"
+    content, width, height = intact.picture(film)
+    assert (width, height) == (32, 32)
+    for length in (len(content) // 2, len(content) - 1):
+        film.write_bytes(content[:length])
+        with pytest.raises(InputError, match=r"eval-film-3\.gif is damaged"):
+            intact.picture(film)
 
 
 def test_empty_film_is_refused(tmp_path):
@@ -170,6 +180,14 @@ def test_run_killed_before_its_first_checkpoint_starts_over(tmp_path):
         path = run.path
     assert curve(path) == [(0, 1)]
     assert [entry["kind"] for entry in record.read(path / "metrics.jsonl")] == ["start", "text", "scalar"]
+
+
+def test_a_run_that_goes_on_is_not_finished(tmp_path):
+    path = filled(tmp_path)
+    with Run.open(tmp_path, "run", Settings(), resume=True) as run:
+        assert run.path == path and not (path / "result.json").exists()
+        run.finish({"eval/score": 0.5})
+    assert json.loads((path / "result.json").read_text())["metrics"] == {"eval/score": 0.5}
 
 
 def test_a_resumed_run_has_event_files_in_the_order_that_tensorboard_reads_them(tmp_path):

@@ -40,7 +40,12 @@ def test_what_lies_outside_the_parts_does_not_count(write):
     assert source.checksum("own.one", ["own.three"]) == source.checksum("own.one", [])  # only by way of own.two
 
 
-def test_an_experiments_code_is_that_of_the_agents_it_trains(monkeypatch):
-    before, apart = _registry.code("dqn-preprocess-stack"), _registry.code("node-minus-23")
-    monkeypatch.setattr(_registry, "USED", ("envs", "forecasting", "lab.lectures", "lab.stats"))
-    assert _registry.code("dqn-preprocess-stack") != before and _registry.code("node-minus-23") == apart
+@pytest.mark.parametrize(
+    ("id", "part"),
+    [("dqn-preprocess-stack", "agents"), ("dqn-preprocess-stack", "envs"), ("forecast-benchmark", "forecasting"),
+     ("forecast-benchmark", "lab.stats"), ("dqn-epsilon-greedy", "lab.lectures")],
+)  # fmt: skip
+def test_an_experiments_code_is_also_that_of_what_it_measures_and_measures_by(monkeypatch, id, part):
+    before, apart = _registry.code(id), _registry.code("node-minus-23")
+    monkeypatch.setattr(_registry, "USED", tuple(each for each in _registry.USED if each != part))
+    assert _registry.code(id) != before and _registry.code("node-minus-23") == apart

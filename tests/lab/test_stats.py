@@ -40,6 +40,16 @@ def test_the_interval_of_few_values_is_scipys():
     assert stats.bootstrap(values, np.mean) == pytest.approx((low, high))
 
 
+@pytest.mark.parametrize(
+    ("count", "statistic", "students"),
+    [(19, np.mean, True), (20, np.mean, False), (4, np.median, True), (5, np.median, False)],
+)
+def test_values_are_few_below_20_for_a_mean_and_below_5_for_a_median(count, statistic, students):
+    values = np.random.default_rng(2).exponential(size=count)
+    (low, high), few = stats.bootstrap(values, statistic), ttest_1samp(values, 0).confidence_interval()
+    assert (high - low == pytest.approx(few.high - few.low)) == students
+
+
 def test_proportion_interval_by_the_table():
     assert stats.proportion(5, 10) == pytest.approx((0.1871, 0.8129), abs=1e-4)  # Clopper and Pearson (1934)
     assert stats.proportion(10, 10)[1] == 1
@@ -160,6 +170,20 @@ def test_chance_of_many_runs_is_drawn_and_near_scipys():
     expected = permutation_test((ours, theirs), share, n_resamples=5_000, rng=random)
     assert stats.chance([ours], [theirs]) == pytest.approx(expected.pvalue, abs=0.02)
     assert stats.chance([ours], [theirs]) == stats.chance([ours], [theirs])
+
+
+def test_chance_is_never_nought():
+    """Twelve above twelve: 2 of 2.7 million ways, and none of those drawn. What was found is one of the ways itself."""
+    assert stats.chance([np.arange(12.0) + 20], [np.arange(12.0)]) == pytest.approx(1 / 20_001)
+
+
+def test_ways_that_are_drawn_count_every_task_as_all_ways_do():
+    """On 1 task the p is .34, on both .49: of all 70 x 70 ways, and of 4,000 drawn."""
+    random = np.random.default_rng(3)
+    ours, theirs = random.normal(0.5, size=(2, 4)), random.normal(size=(2, 4))
+    assert stats.chance(ours[1:], theirs[1:]) == pytest.approx(0.34, abs=0.01)
+    assert stats.chance(ours, theirs) == pytest.approx(0.486, abs=0.001)
+    assert stats.chance(ours, theirs, draws=4_000) == pytest.approx(0.486, abs=0.03)
 
 
 def test_band_is_the_interval_of_each_point():

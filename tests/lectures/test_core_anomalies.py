@@ -1,5 +1,7 @@
 """Core experiments on anomalies and counterfactuals: what is exact is pinned, and every verdict can change."""
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,10 +43,13 @@ def test_the_three_anomalies_share_a_clean_training_part():
 class Oracle:
     """Scores that know, or do not know, where something was put in."""
 
+    learnt: ClassVar[list[int]] = []
+
     def __init__(self, knows: bool, clean: list[np.ndarray]):
         self.knows, self.clean = knows, clean
 
     def fit(self, values):
+        self.learnt.append(len(values))
         return self
 
     def transform_scores(self, values):
@@ -66,6 +71,8 @@ def test_the_detector_that_knows_wins(monkeypatch, knowing):
     monkeypatch.setattr(module, "detector", lambda name, seed, epochs: Oracle(name == knowing, clean))
     _, outcome = run("ts-anomaly-detection", seeds=2, days=28)
     assert judge(outcome.findings) is (Verdict.HOLDS if knowing == "masked" else Verdict.FAILS)
+    ends = {24 * 21, *(case.train_end for case in real)}  # of 28 days three quarters
+    assert {*Oracle.learnt} == ends, "no detector learns what it is asked of"
     title = {"masked": "masked likelihood", "zscore": "rolling z-score"}[knowing]
     assert of(outcome, f"AP, mean of 5 series: {title}").measured > 0.9  # reversed, some samples stay
 
@@ -150,4 +157,4 @@ def test_a_model_hardly_trained_redraws_what_was_flagged(monkeypatch):
         assert each.result.start < each.start + module.WIDTH and each.result.end > each.start
         assert module.outside(each) == 0
         np.testing.assert_array_equal(each.usual.values, each.result.values)
-        assert each.usual.end <= each.start  # a week before, where nothing was put in
+        assert each.usual.start == each.result.start - 7 * 24  # a week before, where nothing was put in

@@ -75,12 +75,40 @@ def test_the_two_stacks_shown_end_alike_and_begin_otherwise():
     assert not any((stacks[0, t] == stacks[1, t]).all() for t in range(3))
 
 
+@pytest.mark.parametrize(
+    ("id", "train"),
+    [
+        ("dqn-epsilon-greedy", lambda module, seed: module.train(0.5, 2000, seed)),
+        ("dqn-target-period", lambda module, seed: module.train("lab/Catch-v0", 10, 2000, seed, 1)),
+        ("dqn-replay-target-ablation", lambda module, seed: module.train("Catch", "neither", 2000, seed)),
+        ("dqn-motion-from-stack", lambda module, seed: module.train("conv", 1, module.Settings(episodes=32), seed)),
+        ("dqn-memory-vs-exploration", lambda module, seed: module.maze(2, 2000, seed, recurrent=False)),
+        ("dqn-memory-vs-exploration", lambda module, seed: module.maze(2, 2000, seed, recurrent=True)),
+        ("dqn-memory-vs-exploration", lambda module, seed: module.chain(4, 2000, seed)),
+    ],
+)
+def test_each_training_has_a_seed_of_its_own(monkeypatch, id, train):
+    """Else several seeds are one, and their interval says nothing."""
+
+    class Begun(Exception):
+        pass
+
+    def learn(config, *rest):
+        raise Begun(config.seed)
+
+    monkeypatch.setattr(_agents, "learn", learn)
+    monkeypatch.setattr(_recurrent, "learn", learn)
+    for seed in (0, 7):
+        with pytest.raises(Begun, match=f"^{seed}$"):
+            train(load(id), seed)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_probe_reads_off_what_is_there_and_nothing_else(monkeypatch, known):
     module = load("dqn-motion-from-stack")
     random = np.random.default_rng(0)
     velocity = random.choice([-1, 1], 2000)
-    inside = random.normal(size=(2000, 8)) + 3 * known * velocity[:, None]
+    inside = random.normal(size=(2000, 800)) + 0.3 * known * velocity[:, None]  # so many that noise is learnt by heart
     monkeypatch.setattr(module, "hidden", lambda agent, states: inside)
     assert (module.probe(None, np.zeros((2000, 1)), velocity) > 0.95) is known
 
@@ -252,6 +280,8 @@ def test_memory_and_exploration_are_judged_apart(monkeypatch, stacked, recurrent
     monkeypatch.setattr(module, "montezuma", lambda steps: 0.0)
     _, outcome = run("dqn-memory-vs-exploration")
     assert judge(outcome.findings) is verdict
+    asked = {each.name.split(" steps")[0] for each in outcome.findings if each.expected and "maze" in each.name}
+    assert asked == {"T-maze, 6", "T-maze, 10"}, "where four frames do not show the cue"
     if chains[32]:
         assert {"chain: share of DQNs that 32 states cost", "chain, 32 states: any DQN that reaches the end"} < set(
             failed(outcome)
@@ -273,6 +303,26 @@ def test_an_lstm_remembers_within_an_episode_and_forgets_between():
         if part and not player.ended[env]:
             alone = torch.from_numpy(np.stack([seen for seen, _, _ in part]))[None]
             assert torch.allclose(q(alone)[1][0][0, 0], player.memory[0][0, env], atol=1e-6)
+
+
+def test_the_loss_of_whole_episodes_by_hand():
+    """Q is 0 and 1 for the two actions, the target the next observation, γ a half; Huber's loss is |error| less a half.
+
+    The first episode ends: y = 10 + 2/2 and 20, against 0 and 1. The second is cut by time: y = 1 + 7/2, against 0.
+    """
+
+    def episode(seen, action, reward, terminal):
+        parts = np.array(seen, np.float32)[:, None], np.array(action), np.array(reward, np.float32)
+        return _recurrent.Episode(*parts, terminal, 0)
+
+    def q(states):
+        return torch.tensor([0.0, 1.0]).expand(*states.shape[:2], 2), None
+
+    def target(states):
+        return states.expand(-1, -1, 2), None
+
+    episodes = [episode([1, 2, 3], [0, 1], [10, 20], True), episode([5, 7], [0], [1], False)]
+    assert _recurrent._loss(q, target, episodes, 0.5).item() == pytest.approx((10.5 + 18.5 + 4.0) / 3)
 
 
 def test_an_lstm_learns_what_four_frames_cannot_show():

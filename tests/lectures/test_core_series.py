@@ -51,6 +51,28 @@ def test_a_loss_is_not_better_than_itself(monkeypatch):
     assert of(outcome, "accuracy after equal steps").holds is False and judge(outcome.findings) is Verdict.HOLDS
 
 
+def test_the_rate_of_a_loss_is_the_one_that_validates_best(monkeypatch):
+    """Here another one would be best on the test."""
+    module, rates = load("three-steps-losses"), (1.0, 3.0, 8.0)
+    alone = []
+    for rate in rates:
+        monkeypatch.setattr(module, "RATES", (rate,))
+        alone.append(module.classify(module.cross_entropy, 0, 6))
+    monkeypatch.setattr(module, "RATES", rates)
+    validation, test = np.array(alone)[..., -1].T
+    assert validation.argmax() != test.argmax()
+    np.testing.assert_allclose(module.classify(module.cross_entropy, 0, 6), alone[validation.argmax()], atol=0.01)
+
+
+def test_what_cross_entropy_gains_is_its_accuracy_less_that_of_squares(monkeypatch):
+    module = load("three-steps-losses")
+    monkeypatch.setattr(
+        module, "classify", lambda loss, seed, steps: np.full((2, 3), 0.9 if loss is module.cross_entropy else 0.5)
+    )
+    _, outcome = run("three-steps-losses", seeds=2, weeks=4, starts=3, steps=1)
+    assert of(outcome, "accuracy after equal steps").values == pytest.approx((0.4, 0.4))
+
+
 # --- traffic-model-ladder ---------------------------------------------------------------------------------------------
 
 
@@ -79,6 +101,38 @@ def test_the_ladder_sees_the_day_before_and_never_the_day_itself():
         assert (x[:, -1] == y - 1).all() and y[0] == module.LAGS[-1]
         linear = module.linear(torch.tensor(x, dtype=torch.float64), torch.tensor(y, dtype=torch.float64))
         assert linear.numpy() == pytest.approx(y, abs=1e-5)  # tomorrow is today and one
+
+
+def test_the_ladder_is_fitted_to_the_first_year_alone():
+    module = load("traffic-model-ladder")
+    series = module.views(0, "weekly")
+    later = np.concatenate([series[: module.LAGS[-1] + module.YEAR], 2 * series[module.LAGS[-1] + module.YEAR :]])
+    (x, y, spread), (other_x, other_y, other_spread) = (module.scaled(each, 7) for each in (series, later))
+    first = slice(0, module.YEAR)
+    assert torch.equal(x[first], other_x[first]) and torch.equal(y[first], other_y[first]) and spread == other_spread
+    assert y[first].mean().item() == pytest.approx(0, abs=1e-9) and y[first].std(correction=0).item() == pytest.approx(
+        1
+    )
+    settings = module.Settings(steps=3)
+    for fit in (module.linear, lambda x, y: module.sigmoids(x[None], y[None], 4, settings)[0]):
+        torch.testing.assert_close(fit(x, y)[first], fit(other_x, other_y)[first])
+
+
+def test_errors_are_of_the_next_year_and_last_weeks_day_is_seven_days_ago(monkeypatch):
+    """Views that repeat every week, but for noise of 1 a day."""
+    module = load("traffic-model-ladder")
+    week = np.array([500.0, 100, 900, 300, 700, 200, 1000])
+
+    def views(seed, kind):
+        days = module.LAGS[-1] + 2 * module.YEAR
+        noise = np.random.default_rng(seed).normal(size=days)
+        return np.resize(week, days) + noise * np.where(np.arange(days) < module.LAGS[-1] + module.YEAR, 1, 5)
+
+    monkeypatch.setattr(module, "views", views)
+    measured, outcome = run("traffic-model-ladder", seeds=1, steps=1)
+    assert 4 < measured["MAE of the next year, the same weekday of last week, views a day"] < 8  # 5 sqrt(2) sqrt(2 / π)
+    one, seven = (measured[f"MAE of the next year, linear, {lags} lags, views a day"] for lags in (1, 7))
+    assert of(outcome, "weekly traffic, linear: what 7 lags cut").measured == pytest.approx(1 - seven / one)
 
 
 def test_sigmoids_of_one_seed_do_not_depend_on_another():
@@ -120,6 +174,34 @@ def test_classifiers_have_one_size_and_learn():
         assert 0.9 * module.WEIGHTS <= module.size(make()) <= 1.1 * module.WEIGHTS
         assert module.accuracy(make, *data[:4], 3e-3, 60, 0) > 0.85
     assert module.nearest(data) == pytest.approx(0.9553, abs=5e-5)  # as published for 1-NN with Euclidean distance
+
+
+def test_the_rate_of_a_classifier_is_chosen_within_the_training_part(monkeypatch):
+    module, seen = load("cnn1d-for-series"), []
+    x, y = torch.arange(30.0)[:, None, None], torch.arange(30) % 2
+
+    def accuracy(make, x, y, held, truth, rate, steps, seed):
+        seen.append(sorted([*x.flatten().tolist(), *held.flatten().tolist()]))
+        assert len(held) == 10
+        return float(rate == module.RATES[2])
+
+    monkeypatch.setattr(module, "accuracy", accuracy)
+    data = module.Series(x, y, x + 100, y, 2)
+    assert module.choose_rate(lambda: None, data, 1) == module.RATES[2] and len(seen) == len(module.RATES)
+    assert all(each == [*range(30)] for each in seen)
+
+
+def test_a_classifier_answers_with_the_normalisation_of_its_training():
+    module, modes = load("cnn1d-for-series"), []
+
+    class Watched(torch.nn.Linear):
+        def forward(self, x):
+            modes.append(self.training)
+            return super().forward(x)
+
+    x, y = torch.randn(6, 3), torch.arange(6) % 2
+    module.accuracy(lambda: Watched(3, 2), x, y, x, y, 1e-3, 2, 0)
+    assert modes == [True, True, False]
 
 
 def test_patches_keep_the_newest_steps():

@@ -122,6 +122,25 @@ def test_sin_x_nets_that_do_not_learn_are_found_out():
     assert "[2] on one period, error of the best start" in failed(outcome)
 
 
+def test_the_errors_of_sines_are_set_against_each_other_by_hand(monkeypatch):
+    """Out of range all err by 5; in it [20, 3] by 1e-3, [20, 5] by 1e-4 and [30] by 3e-4: 3 times the better."""
+    module = load("sin-x-four-nets")
+    errors = {(2,): 0.1, (20, 3): 1e-3, (20, 5): 1e-4, (30,): 3e-4}
+
+    def fit(net, x, iterations):
+        return errors[tuple(layer.out_features for layer in net[:-1] if hasattr(layer, "out_features"))]
+
+    def error_on(net, x):
+        assert x.abs().min() > 2 * np.pi and x.max() == pytest.approx(4 * np.pi)
+        return 5.0
+
+    monkeypatch.setattr(module, "fit", fit)
+    monkeypatch.setattr(module, "error_on", error_on)
+    _, outcome = run("sin-x-four-nets", seeds=2)
+    assert outcome.findings[0].values == pytest.approx((3, 3))
+    assert [each.measured for each in outcome.findings[1:4]] == pytest.approx([5e3, 5e4, 5 / 3e-4])
+
+
 def test_one_start_cannot_tell():
     _, outcome = run("sin-x-four-nets", quick=True, seeds=1, iterations=20)
     assert [finding.holds for finding in outcome.findings[:4]] == [None] * 4

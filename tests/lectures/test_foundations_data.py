@@ -132,6 +132,29 @@ def test_a_power_law_is_read_off():
     assert np.isnan(module.law(sizes[:2], sizes[:2])).all()
 
 
+def test_what_the_law_foretells_is_read_off_above_the_noise(monkeypatch):
+    """Errors of 3.84 / n up to 128 examples; of 256 the law says .015, and .018 is less than twice the noise of .01."""
+    module = load("scaling-law")
+    error = {32: 0.12, 64: 0.06, 128: 0.03, 256: 0.018}
+    monkeypatch.setattr(module, "students", lambda x, *rest: np.full(2, error[x.shape[1] - module.TESTED]))
+    measured, outcome = run("scaling-law", seeds=2, most=256)
+    assert of(outcome, "examples: power").values == pytest.approx((-1, -1))
+    assert of(outcome, "error at 256 examples over what the law foretells").values == pytest.approx((1.2, 1.2))
+    assert measured["noise, as a mean squared error"] == pytest.approx(0.01)
+
+
+def test_the_step_at_which_training_stops_is_chosen_without_the_test():
+    """The test's targets t, -t and 0 find the same net f: squares of f - t and of f + t are twice those of f and t."""
+    module = load("scaling-law")
+    x, y = module.teacher(0, 64 + module.TESTED, 0.3)
+    t = torch.sign(y[64:])
+
+    def told(target):
+        return module.students(x[None], torch.cat([y[:64], target])[None], 8, module.Settings(steps=300))[0]
+
+    assert told(t) + told(-t) == pytest.approx(2 * told(0 * t) + 2, rel=1e-4)
+
+
 def test_scaling_law_with_labels_that_say_nothing(monkeypatch):
     module = load("scaling-law")
     _, outcome = run("scaling-law", quick=True, seeds=2)
@@ -155,6 +178,13 @@ def test_expert_is_gone_and_an_expert_who_sees_nothing(monkeypatch):
     _, outcome = run("expert-is-gone", seeds=3, steps=30)
     assert failed(outcome)[0] == "lead of the hand at n = 20, points"
     assert of(outcome, "lead of pixels").holds and of(outcome, "n*").measured <= 50
+
+
+def test_features_are_scaled_by_the_digits_learnt_alone():
+    module, x = load("expert-is-gone"), np.random.default_rng(0).normal(3, 2, (9, 4))
+    scaled = module.standard(x, np.arange(5))
+    assert scaled == pytest.approx((x - x[:5].mean(0)) / x[:5].std())
+    assert (module.standard(np.vstack([x[:5], 9 * x[5:]]), np.arange(5))[:5] == scaled[:5]).all()
 
 
 def test_features_by_hand_tell_in_which_direction_an_edge_runs():

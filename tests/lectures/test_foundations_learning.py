@@ -100,6 +100,18 @@ def test_two_equal_nets_have_no_advantage_and_a_composition_misprinted_is_found(
     assert of(outcome, "trained, triangle wave: error of wide over deep").values == (1, 1)
 
 
+def test_depth_is_ahead_where_its_nets_err_less(monkeypatch):
+    """Wide starts are off by .4 and .8, deep ones by .1 and .2: their squares are 16 times as large, the best also."""
+    module = load("depth-vs-width")
+    off = {module.WIDE: [0.4, 0.8], module.DEEP: [0.1, 0.2]}
+    monkeypatch.setattr(module, "train", lambda sizes, x, y, *rest: y + torch.tensor(off[sizes])[:, None])
+    _, outcome = run("depth-vs-width", seeds=2)
+    for name in ("trained, triangle wave: error of wide over deep", "trained, sine: error of wide over deep"):
+        assert of(outcome, name).values == pytest.approx((16, 16), rel=1e-3)
+    best = of(outcome, "trained, triangle wave: error of the best wide start over the best deep")
+    assert best.measured == pytest.approx(16, rel=1e-3) and of(outcome, "trained, sine").holds is False
+
+
 def test_nets_side_by_side_are_independent():
     module = load("depth-vs-width")
     one, three = module.Nets(1, (4, 4)), module.Nets(3, (4, 4))
@@ -116,6 +128,20 @@ def test_fit_everything_random_labels():
 def test_a_net_of_one_unit_fits_no_random_labels():
     _, outcome = run("fit-everything-random-labels", seeds=2, train=100, hidden=1, epochs=10)
     assert failed(outcome)[0] == "shuffled labels: training digits right, %"
+
+
+def test_epochs_are_counted_from_one_and_one_more_than_there_were_if_never(monkeypatch):
+    """True labels are fitted in the second epoch; shuffled ones in the sixth, or in none of seven."""
+    module, calls = load("fit-everything-random-labels"), []
+
+    def fit(x, *rest):
+        calls.append(x)
+        first = (2, 6, 2, 8)[len(calls) - 1]  # true and shuffled labels of one seed, then of the other
+        return np.where(np.arange(1, 8)[:, None] >= first, 100.0, 10.0).repeat(2, 1)
+
+    monkeypatch.setattr(module, "fit", fit)
+    _, outcome = run("fit-everything-random-labels", seeds=2, epochs=7)
+    assert of(outcome, "epochs to 99 %, shuffled labels over true").values == (3, 4)
 
 
 def test_labels_that_are_not_shuffled_after_all_tell_of_new_digits(monkeypatch):
@@ -145,6 +171,15 @@ def test_units_that_are_taught_loops_and_lines_have_them():
     assert of(outcome, "share of units").holds
 
 
+def test_random_groups_have_as_many_digits_as_the_subcomponents(monkeypatch):
+    module, drawn = load("hidden-units-we-hope"), []
+    right = module.members
+    monkeypatch.setattr(module, "members", lambda groups, y: drawn.append(groups) or right(groups, y))
+    run("hidden-units-we-hope", seeds=1, steps=1)
+    assert len(drawn) >= 20 and len({*map(tuple, drawn)}) >= 20
+    assert all([len({*group}) for group in groups] == [*map(len, module.PARTS.values())] for groups in drawn)
+
+
 def test_groups_of_digits_and_their_correlations():
     module = load("hidden-units-we-hope")
     y = np.array([0, 6, 8, 9, 1])
@@ -163,6 +198,16 @@ def test_nn_vs_svm(monkeypatch):
     ]  # fmt: skip
     assert outcome.findings[2].holds is False, "a net of ten steps is behind"
     assert [len(finding.values) for finding in outcome.findings[:4]] == [5, 5, 5, 2]
+
+
+def test_net_and_machine_are_asked_of_digits_that_they_have_not_learnt(monkeypatch):
+    """Names given at random can be learnt by heart, and tell nothing of other digits."""
+    module, x = load("nn-vs-svm"), np.random.default_rng(0).uniform(0, 16, (1797, 64))
+    names = np.random.default_rng(1).integers(10, size=1797)
+    monkeypatch.setattr("sklearn.datasets.load_digits", lambda return_X_y: (x, names))
+    monkeypatch.setattr(module, "SIZES", (50,))
+    net, machine = module.accuracies(module.Settings(seeds=2, steps=100), lambda: None)
+    assert net.max() < 25 and machine.max() < 25
 
 
 def test_a_machine_that_guesses_is_behind_and_one_that_takes_no_time_has_no_law(monkeypatch):

@@ -27,6 +27,23 @@ def test_mlp_13002_is_another_number_of_other_layers_and_reads_nothing_untrained
     }
 
 
+def test_the_digit_net_is_asked_of_digits_that_it_has_not_learnt(monkeypatch):
+    module, learnt = load("mlp-13002"), []
+    monkeypatch.setattr(module, "train", lambda net, x, y, *rest: learnt.append((x, y)) or [1.0])
+    run("mlp-13002", seeds=1)
+    x, y = module.digits()
+    ((images, labels),) = learnt
+    assert torch.equal(images, x[500:]) and torch.equal(labels, y[500:])  # the first 500 are the test
+
+
+def test_the_cost_of_a_digit_is_summed_over_the_ten_outputs():
+    module = load("mlp-13002")
+    net, (x, y) = module.network((784, 16, 16, 10), 0), module.digits()
+    expected = ((net(x[0]) - torch.eye(10)[y[0]]) ** 2).sum().item()
+    costs = module.train(net, x[:1].repeat(30, 1), y[:1].repeat(30), module.Settings(steps=1), 0)
+    assert costs == [pytest.approx(expected, rel=1e-5)]
+
+
 def test_the_digit_net_holds_the_activations_that_it_computes():
     module = load("mlp-13002")
     net, x = module.network((784, 16, 16, 10), 3), module.digits()[0][:5]

@@ -52,6 +52,30 @@ def test_linear_collapse_is_found_out_where_nothing_is_trained():
     assert "9-8-8-2 linear net: coefficients against least squares, relative" in failed(outcome)
 
 
+def test_the_moons_are_asked_of_other_points_than_were_learnt(monkeypatch):
+    """On the others all labels are the other way round, so who knows the rule is wrong on them."""
+    module = load("linear-collapse")
+    right = module.make_moons
+
+    def turned(n, **rest):
+        points, labels = right(n, **rest)
+        return points, np.where(np.arange(n) < 500, labels, 1 - labels)
+
+    monkeypatch.setattr(module, "make_moons", turned)
+    _, accuracy = module.moons(0.1, 0, torch.nn.ReLU, 300)
+    assert accuracy < 10
+
+
+def test_what_relu_gains_is_its_accuracy_less_that_of_the_linear_net(monkeypatch):
+    module = load("linear-collapse")
+    told = {torch.nn.Identity: 88.0, torch.nn.ReLU: 99.0}
+    monkeypatch.setattr(
+        module, "moons", lambda noise, seed, between, steps: (module.network((2, 4, 1), seed, between), told[between])
+    )
+    _, outcome = run("linear-collapse", seeds=2, iterations=1)
+    assert of(outcome, "moons, noise 0.1: what ReLU gains").values == (11, 11)
+
+
 def test_a_net_with_relu_is_no_matrix():
     module = load("linear-collapse")
     net = module.network((9, 16, 16, 2), 0, torch.nn.ReLU)

@@ -52,6 +52,18 @@ def test_without_momentum_nothing_is_gained():
     assert same in failed(outcome) and of(outcome, same).measured == 0
 
 
+def test_every_rule_has_the_same_starts_and_noise_and_the_longer_step_is_that_of_momentum(monkeypatch):
+    module, used = load("momentum-valley"), []
+    right = np.random.default_rng
+    monkeypatch.setattr(module.np.random, "default_rng", lambda seed: used.append(seed) or right(seed))
+    module.escapes(module.Settings(seeds=10, steps=10), 0.02, 0.0)
+    module.escapes(module.Settings(seeds=10, steps=10), 0.2, 0.9)
+    assert len(used) == 2 and used[0] == used[1] >= 100  # 0 to 99 chose the settings
+    monkeypatch.undo()
+    _, outcome = run("momentum-valley", seeds=10, steps=10, rate=0.004, beta=0.8)
+    assert of(outcome, "share that escapes, momentum less plain at").name.endswith("= 0.02")  # of .004 / (1 - .8)
+
+
 def test_momentum_is_torchs():
     module = load("momentum-valley")
     w = torch.ones(2, dtype=torch.float64, requires_grad=True)
@@ -69,6 +81,18 @@ def test_overfit_balance_double_descent():
     rise, start, peak_up, place, fall = outcome.findings[:5]
     assert rise.holds and start.holds and peak_up.holds and place.holds and fall.holds is False
     assert len(start.values) == 6 and judge(outcome.findings) is Verdict.MIXED
+
+
+def test_the_shares_of_a_double_descent_by_hand(monkeypatch):
+    """Test errors of 4 at p = 5, 1 at 30, 100 at p = n and .1 at 2000, in powers of ten."""
+    module = load("overfit-balance-double-descent")
+    test = np.full(len(module.PARAMETERS), 10.0)
+    for p, error in {5: 4.0, 30: 1.0, 100: 100.0, 2000: 0.1}.items():
+        test[p == module.PARAMETERS] = error
+    monkeypatch.setattr(module, "errors", lambda settings, seed: (np.linspace(1, 0, len(test)), test))
+    _, outcome = run("overfit-balance-double-descent", seeds=2)
+    assert [each.measured for each in outcome.findings[1:6]] == pytest.approx([np.log10(4), 2, 1, -3, -1])
+    assert [each.measured for each in outcome.findings[6:]] == [30, 1, 100, 0.1]
 
 
 def test_with_a_penalty_there_is_no_peak(monkeypatch):
@@ -118,7 +142,23 @@ def test_vanish_explode_table():
     cells = outcome.findings[:8]
     assert [finding.name[:2] for finding in cells] == ["V1", "V2", "V3", "V4", "E1", "E2", "E3", "E4"]
     assert cells[0].measured == pytest.approx(1, abs=0.1), "weights stay where they were drawn"
+    assert cells[1].measured > 1e3, "ten sigmoids divide the first layer's gradient by as much"
     assert all(len(finding.values) == 2 for finding in cells)
+
+
+def test_the_falls_of_the_loss_by_hand(monkeypatch):
+    """A healthy net falls by 2; the vanishing one by .2 in the first half and by .02 in the second."""
+    module = load("vanish-explode-table")
+    losses = {"healthy": [2.5, 1.0, 0.5], "vanishing": [2.5, 2.3, 2.28], "exploding": [2.5, 50.0, 5.0]}
+
+    def train(kind, *rest):
+        return module.Run(np.array(losses[kind]).repeat([5, 1, 5]), 0.1, 1.0, 1.0, 1.0, kind == "exploding")
+
+    monkeypatch.setattr(module, "train", train)
+    _, outcome = run("vanish-explode-table", seeds=2, steps=10)
+    assert of(outcome, "V3").values == pytest.approx((0.11, 0.11))
+    assert of(outcome, "V4").values == pytest.approx((0.01, 0.01))
+    assert of(outcome, "E3").values == (20, 20)
 
 
 def test_a_net_that_does_not_explode_changes_the_table():
@@ -143,6 +183,26 @@ def test_batchnorm_ics(monkeypatch):
     _, outcome = run("batchnorm-ics", seeds=3, steps=60, hidden=2, shift=0)
     ratio = outcome.findings[0]
     assert ratio.values == (1, 1, 1) and ratio.holds is False  # nothing normalised, nothing gained
+
+
+def test_rates_are_chosen_on_other_images_and_starts_than_are_judged(monkeypatch):
+    module, looks = load("batchnorm-ics"), []
+
+    def train(kind, settings, rate, seed, x, y, look):
+        looks.append((seed < 100, look))
+        return module.Run({"plain": 100.0, "BN": 50.0, "BN + shift": 200.0}[kind] + rate, [0.5], 0.1)
+
+    monkeypatch.setattr(module, "train", train)
+    _, outcome = run("batchnorm-ics", seeds=2)
+    assert {(first, look.start, look.stop) for first, look in looks} == {(True, 1000, 1200), (False, 1200, None)}
+    assert of(outcome, "steps to 90 %, BN over plain").values == pytest.approx((50.1 / 100.1,) * 2)
+    assert of(outcome, "steps to 90 %, BN with shift").values == pytest.approx((200.1 / 100.1,) * 2)
+
+
+def test_a_gradient_fades_on_its_way_back_through_sigmoids():
+    module = load("batchnorm-ics")
+    x, y = torch.randn(1000, 64), torch.arange(1000) % 10
+    assert module.arriving("plain", module.Settings(hidden=6), 0, x, y) < 0.1
 
 
 def test_the_sums_are_normalised_by_the_first_rows_alone():

@@ -70,6 +70,17 @@ def test_bptt_sum_of_terms():
     assert judge(outcome.findings) is Verdict.MIXED and len(outcome.findings[0].values) == 3
 
 
+def test_so_many_youngest_terms_are_the_gradient_to_a_thousandth(monkeypatch):
+    """Each term is a quarter of the next younger one: without the youngest k, 4^-k of the sum is left."""
+    module = load("bptt-sum-of-terms")
+    each = 0.25 ** torch.arange(99, -1, -1, dtype=torch.float64)[:, None, None]
+    monkeypatch.setattr(module, "terms", lambda *net: each)
+    monkeypatch.setattr(module, "by_autograd", lambda *net: each.sum(0))
+    _, outcome = run("bptt-sum-of-terms", seeds=2, steps=100)
+    assert of(outcome, "youngest terms").values == (5, 5)
+    assert of(outcome, "L4: oldest term over youngest").values == pytest.approx((0.25**99,) * 2)
+
+
 def test_one_term_too_few_is_found_out_and_a_wide_net_does_not_forget(monkeypatch):
     module = load("bptt-sum-of-terms")
     right = module.terms
@@ -115,6 +126,29 @@ def test_ridge_j():
     slope = np.cov(x, y, bias=True)[0, 1] / (x.var() + 1)
     assert of(outcome, "β1").measured == pytest.approx(slope, rel=1e-12)
     assert of(outcome, "β1 by scikit-learn").measured > slope  # as if λ were 2m times smaller
+
+
+def test_the_draws_that_choose_a_penalty_do_not_judge_it(monkeypatch):
+    """Even draws are best at place 3 among the λ, odd ones at place 7, where they err 5 less than at 3."""
+    module = load("ridge-J")
+    errors = np.full((4, 1 + len(module.LAMBDAS)), 60.0)
+    errors[::2, 1 + 3], errors[1::2, 1 + 3], errors[1::2, 1 + 7] = 40.0, 50.0, 45.0
+    monkeypatch.setattr(module, "test_errors", lambda settings: errors)
+    measured, outcome = run("ridge-J", seeds=4)
+    assert measured["place of the best λ among those tried"] == 3
+    assert measured["test error at the chosen λ"] == 50
+    assert of(outcome, "test error at λ = 0 less").values == (10, 10)
+
+
+def test_test_errors_are_those_of_the_least_j_on_columns_scaled_by_the_training_patients():
+    module = load("ridge-J")
+    x, y = pytest.importorskip("sklearn.datasets").load_diabetes(return_X_y=True)
+    order, lam = np.random.default_rng(0).permutation(len(y)), module.LAMBDAS[8]
+    fit, rest = order[:20], order[20:]
+    a, b = ((x[rows] - x[fit].mean(0)) / x[fit].std(0) for rows in (fit, rest))
+    beta = np.linalg.solve(a.T @ a / 20 + 2 * lam * np.eye(10), a.T @ (y[fit] - y[fit].mean()) / 20)
+    error = np.sqrt(((y[fit].mean() + b @ beta - y[rest]) ** 2).mean())
+    assert module.test_errors(module.Settings(seeds=4, train=20))[0, 1 + 8] == pytest.approx(error, rel=1e-6)
 
 
 def test_ridge_with_a_penalty_on_the_intercept_is_another_one(monkeypatch):

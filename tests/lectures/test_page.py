@@ -42,14 +42,17 @@ def test_the_summary_has_every_claim_and_counts_only_runs_by_default(written):
     assert table["id"].unique().tolist() == ids()
     first = table[table["id"] == "node-minus-23"].iloc[0]
     assert (first["measured"], first["expected"], str(first["holds"])) == (-23, "== -23", "True")
+    chains = table[table["id"] == "power-1000"]
+    assert {*zip(chains["conditions"], chains["held"], strict=True)} == {(6, 6)}  # six more are doubts and a control
 
 
 def test_the_table_tells_what_decides_the_verdict():
-    """A control that does not hold, else the claim's condition that fails; never a doubt."""
+    """A control that does not hold for certain, else the claim's condition that fails; never a doubt."""
     yes, no = check("yes", 1, "== 1"), check("no", 1, "== 2")
     for findings, told, held in (
         ([yes, no, doubt(no)], "no", 1), ([yes, doubt(no)], "yes", 1),
         ([no, control(check("broken", 1, "> 1"))], "broken", 0),
+        ([no, control(check("open", 1, "> 1", (0, 2)))], "open", 0),
     ):  # fmt: skip
         shown = page._shown({"findings": [each.to_json() for each in findings]})
         assert (shown["told"]["name"], shown["held"], shown["judged"]) == (told, held, len(judged(findings)))
@@ -131,6 +134,20 @@ def killed(there, options):
         if id == "power-1000":
             os._exit(9)
         there.send(_reproduce._attempt(id, options))
+
+
+def stillborn(there, options):
+    os._exit(7)
+
+
+@pytest.mark.slow
+def test_processes_that_end_before_they_have_read_what_to_do_are_told(tmp_path, monkeypatch):
+    """As where memory is short: the connection is reset, for what was sent was never read."""
+    from lab.lectures import _reproduce
+
+    monkeypatch.setattr(_reproduce, "_work", stillborn)
+    results = list(reproduce_each(EXACT, runs=tmp_path, jobs=2))
+    assert {each.claim.id: each.error for each in results} == dict.fromkeys(EXACT, "its process ended with exit code 7")
 
 
 @pytest.mark.slow

@@ -130,6 +130,29 @@ def test_a_result_is_the_same_again_and_leaves_the_callers_random_state_alone(tm
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
 
 
+def test_a_result_does_not_hang_on_the_callers_random_state(tmp_path, monkeypatch):
+    import torch
+
+    module, drawn = _registry.load("node-minus-23"), []
+    right = module.measure
+    monkeypatch.setattr(module, "measure", lambda values: drawn.append(torch.rand(1).item()) or right(values))
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        reproduce("node-minus-23", runs=tmp_path, force=True)
+    assert len(drawn) == 2 and drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("id", "settings", "expected"),
+    [("power-1000", {"steps": 500}, (0.5, 6, 2)), ("node-minus-23", {"bias": 1}, (0, 1, 0)),
+     ("gradient-clipping-bug", {"missing_root": False}, (0.5, 5, 4))],
+)  # fmt: skip
+def test_verdict_and_conditions_are_figures_of_the_run(tmp_path, id, settings, expected):
+    saved = json.loads((reproduce(id, settings, runs=tmp_path).path / "result.json").read_text())["metrics"]
+    told = tuple(saved[f"claim/{name}"] for name in ("verdict", "conditions", "conditions_held"))
+    assert told == expected
+
+
 @pytest.fixture
 def broken(tmp_path, monkeypatch):
     """One experiment that breaks down, one whose file cannot be imported, one that works."""
