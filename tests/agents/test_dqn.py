@@ -509,6 +509,7 @@ def test_the_mean_return_that_is_logged_is_that_of_the_last_100_episodes(small, 
     ends = [(entry["step"], entry["value"]) for entry in entries if entry["tag"] == "train/episode_return"]
     means = {entry["step"]: entry["value"] for entry in entries if entry["tag"] == "train/return_last_100"}
     expected = {step: np.mean([value for at, value in ends if at <= step][-100:]) for step in means}
+    assert [step for step, _ in ends[:6]] == [25, 26, 27, 52, 53, 54]  # where each of them ended
     assert len(ends) > 120 and len(means) > 10 and means == pytest.approx(expected)
     assert metrics["train/return_last_100"] == pytest.approx(np.mean([value for _, value in ends][-100:]))
 
@@ -644,7 +645,8 @@ def test_restored_at_any_moment_of_an_episode_it_goes_on_the_same(small):
     assert any(state["ended"].any() for state in saved)
     for state in saved:
         restored = Training(config, CPU)
-        restored.load_state_dict(state)
+        restored.load_state_dict(copy.deepcopy(state))
+        assert_equal(restored.state_dict(), state)  # nothing is forgotten that the next update would hide
         assert_equal(finished(restored).state_dict(), training.state_dict())
 
 

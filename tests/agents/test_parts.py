@@ -52,12 +52,12 @@ def test_soft_value_is_the_papers_sum_and_the_maximum_for_small_temperatures():
 @pytest.mark.parametrize("scale", [1e-4, 1e-2, 1.0])
 def test_the_papers_rmsprop_of_summed_gradients_by_hand(scale):
     """Mnih et al. (2015): g and g2 are means of the gradient G summed over the minibatch and of its square."""
-    config = replace(preset("ALE/Pong-v5", "nature"), batch_size=32)
+    config = replace(preset("ALE/Pong-v5", "nature"), batch_size=8)
     weights = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
     rule = optimizer(config, [weights], torch.device("cpu"))
-    each = scale * torch.randn(5, 32, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    each = scale * torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     w, g, g2 = (torch.zeros(3, dtype=torch.float64) for _ in range(3))
-    for gradients in each:  # (32, 3): of the transitions of a minibatch
+    for gradients in each:  # (8, 3): of the transitions of a minibatch
         weights.grad = gradients.mean(dim=0)
         rule.step()
         summed = gradients.sum(dim=0)
