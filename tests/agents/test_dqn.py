@@ -817,6 +817,33 @@ def test_scores_are_measured_at_the_protocols_epsilon_and_not_at_that_of_trainin
     assert given == {epsilon}
 
 
+class Uneven(gymnasium.Env):
+    """Episodes of 2 steps where the first seed was even, of 9 where it was odd."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.length = 9 if seed % 2 else 2
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(2, np.float32), 1.0, self.steps == self.length, False, {}
+
+
+gymnasium.register("test/Uneven-v0", Uneven)
+
+
+def test_short_episodes_are_not_preferred(small):
+    """Each of the 8 environments plays 2 episodes, however long the others take."""
+    config = small("test/Uneven-v0")
+    scores = evaluate(DQN((1, 2), 2, config, CPU), config, 16)
+    assert sorted(scores["length"]) == [2] * 8 + [9] * 8 and (scores["return"] == scores["length"]).all()
+
+
 def test_an_episode_without_end_counts_as_it_stands(small, monkeypatch):
     monkeypatch.setattr("agents.evaluate.LONGEST", 30)
     config = small("test/EndlessLine-v0")
