@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gymnasium
@@ -17,12 +18,14 @@ import torch
 from torch.nn import functional
 
 from agents.algorithm import Tick, Training
+from agents.config import preset
 from agents.dqn import DQN
 from agents.environments import STRIDE, check_playable, first_seed
 from agents.evaluate import evaluate, film, summarise
 from agents.helper import Helper
 from agents.replay import Batch
 from agents.train import _curves, train
+from agents.trunk import tiles
 from lab import checkpoint, record
 from lab.cli import main
 from lab.errors import InputError, Notice
@@ -53,6 +56,75 @@ def test_only_the_chosen_action_gets_gradient(small):
     assert all(values.grad is None for values in agent.target.parameters())
 
 
+class Table(torch.nn.Module):
+    """Values of states 0 and 1, one-hot, as they are written down: (states, actions)."""
+
+    def __init__(self, *rows):
+        super().__init__()
+        self.rows = torch.tensor(rows, dtype=torch.float32)
+
+    def forward(self, state):
+        return (state.flatten(1) @ self.rows)[:, :, None]
+
+
+@pytest.mark.parametrize(("double", "following"), [(False, 30.0), (True, 10.0)])
+def test_what_is_bootstrapped_is_the_target_networks(small, double, following):
+    """Of its best action in the next state, 0, or of Q's best there, 2, with double DQN; by a discount for each."""
+    agent = DQN((1, 2), 3, small("test/Line-v0", double=double), CPU)
+    agent.q = Table([1.0, 5.0, 2.0], [3.0, 0.0, 4.0])
+    agent.target = Table([50.0, 60.0, 70.0], [30.0, 20.0, 10.0])
+    state, following_state = torch.eye(2)[:, None, None].expand(2, 3, 1, 2)
+    ones, terminal = torch.ones(3), torch.tensor([False, False, True])
+    batch = Batch(state, torch.zeros(3).long(), ones, following_state, terminal, torch.tensor([0.5, 0.25, 0.5]), ones,
+                  ones.long())  # fmt: skip
+    _, errors = agent._losses(*agent.study(batch)[:-1])
+    assert errors.tolist() == [0.5 * following, 0.25 * following, 0.0]  # reward and Q(s, a) are both 1
+
+
+def test_munchausens_target_is_the_target_networks(small):
+    """pi(s) = (3/4, 1/4) and pi(s') = (1/2, 1/2) at temperature .03: 1 + .9 * .03 log(3/4) + .5 (2 + .03 log 2)."""
+    agent = DQN((1, 2), 2, small("test/Line-v0", munchausen=True), CPU)
+    agent.q, agent.target = Table([0.0, 0.0], [7.0, 1.0]), Table([0.03 * np.log(3), 0.0], [2.0, 2.0])
+    state, following_state, one = torch.eye(2)[:1, None], torch.eye(2)[1:, None], torch.ones(1)
+    batch = Batch(state, torch.zeros(1).long(), one, following_state, one < 0, 0.5 * one, one, one.long())
+    _, errors = agent._losses(*agent.study(batch)[:-1])
+    assert errors.item() == pytest.approx(2 + 0.9 * 0.03 * np.log(3 / 4) + 0.5 * 0.03 * np.log(2), abs=1e-6)
+
+
+def test_noise_is_drawn_anew_for_every_step_and_for_both_networks_of_an_update(small):
+    agent = DQN((1, 8), 3, small("test/Line-v0", noisy=True), CPU)
+    states, ones = torch.rand(2, 4, 1, 8), torch.ones(4)
+    batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones, ones, ones.long())
+
+    def noise():
+        return [network.head.out.noise_in.clone() for network in (agent.q, agent.target)]
+
+    def changed(work):
+        before = noise()
+        work()
+        return [not torch.equal(left, right) for left, right in zip(before, noise(), strict=True)]
+
+    agent.explore(states[0], torch.zeros(4))
+    for _ in range(2):
+        assert changed(lambda: agent.explore(states[0], torch.zeros(4))) == [True, False]
+        assert changed(lambda: agent.study(batch)) == [False, True]
+        assert changed(partial(agent.update, agent.study(batch))) == [True, False]
+
+
+def test_scores_are_measured_without_noise(small, tmp_path, monkeypatch):
+    noted = []
+
+    def noting(agent, *given):
+        noted.append(any(layer.any() for layer in agent.q.buffers()))
+        return evaluate(agent, *given)
+
+    monkeypatch.setattr("agents.train.evaluate", noting)
+    config = small("test/Line-v0", noisy=True, total_steps=120)
+    with Run.open(tmp_path, "run", config) as run:
+        train(config, run)
+    assert noted == [False]
+
+
 def test_target_changes_at_syncs_and_only_there(small):
     config = small("lab/Catch-v0")
     training = Training(config, CPU)
@@ -77,6 +149,53 @@ def test_a_time_limit_bootstraps_and_an_end_does_not(small):
         assert (next_at == at + 1).all()  # never into the next episode
         assert set(next_at.tolist()) == set(range(1, last + 1))
         assert (batch.terminal == (is_end & (next_at == last))).all()
+
+
+def test_a_lost_life_ends_the_bootstrap_and_not_the_episode(small):
+    """As classic Atari has it: here one is lost at 3 of 7."""
+    training = Training(small("test/Line-v0"), CPU)
+    recv = training.envs.recv
+
+    def lost():
+        state, reward, terminated, truncated, info = recv()
+        return state, reward, terminated, truncated, {**info, "life_lost": state[:, 0, 3] == 1}
+
+    training.envs.recv = lost
+    ends = [episode for tick in training for episode in tick.episodes]
+    assert ends and {(total, length) for _, total, length in ends} == {(LENGTH * REWARD, LENGTH)}
+    batch = training.replay.sample(2000)
+    next_at = batch.next_state[:, 0].argmax(1)
+    assert (next_at == batch.state[:, 0].argmax(1) + 1).all()
+    assert (batch.terminal == ((next_at == 3) | (next_at == LENGTH))).all()
+
+
+@pytest.mark.parametrize(("env", "stack"), [("lab/Catch-v0", 3), ("ALE/Breakout-v5", 4)])
+def test_the_memory_holds_the_states_that_were_acted_in(small, env, stack):
+    training = Training(small(env, stack=stack, total_steps=90, learning_starts=90, threads=1), CPU)
+    before = torch.from_numpy(training.state.copy())
+    for _ in training:
+        newest = torch.arange(len(training.replay.live))[training.replay.row(training.replay.count - 1)]
+        kept = training.replay.gather(newest, torch.ones(3)).state
+        assert torch.equal(kept, tiles(before.flatten(0, 1)).unflatten(0, (3, 4)) if "ALE" in env else before)
+        before = torch.from_numpy(training.state.copy())
+
+
+def test_every_agent_step_counts_once_and_ends_lie_at_steps_of_their_own(small):
+    """Three episodes of 9 steps side by side; the step that only resets is none."""
+    training = Training(small("lab/Catch-v0", total_steps=54, learning_starts=54), CPU)
+    ends = [(at, length) for tick in training for at, _, length in tick.episodes]
+    assert training.step == 54 and ends == [(at, 9) for at in (25, 26, 27, 52, 53, 54)]
+
+
+def test_epsilon_falls_with_the_agent_steps_and_each_environment_has_its_own(small):
+    training = Training(small("lab/Catch-v0", epsilon_end=0.1, epsilon_spread=7.0), CPU)
+    explore, given, before = training._explore, [], 0
+    training._explore = lambda state, epsilon: (given.append(epsilon), explore(state, epsilon))[1]
+    for tick in training:
+        assert tick.epsilon == pytest.approx(max(0.1, 1 - 0.9 * before / 200))
+        assert given[-1].tolist() == pytest.approx([tick.epsilon, tick.epsilon**4.5, tick.epsilon**8])
+        before = training.step
+    assert tick.epsilon == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("n", [1, 3, 10])
@@ -145,6 +264,7 @@ def test_the_step_size_falls_to_nought(small):
     seen = dict((training.step, training.agent.step_size) for _ in training)  # noqa: C402
     half = min(seen, key=lambda step: abs(step - 100))
     assert seen[half] == pytest.approx(1e-3 * (1 - half / 200)) and seen[max(seen)] == 0
+    assert {group["lr"] for part in training.agent.optimizers for group in part.param_groups} == {0}  # of all weights
     start = {step: size for step, size in seen.items() if step < config.learning_starts}
     assert set(start.values()) == {1e-3}
 
@@ -204,6 +324,15 @@ def test_a_batch_is_learned_from_by_its_weights(small):
         batch = Batch(states[0], ones.long(), reward, states[1], ones < 0, 0.99 * ones, weight, ones.long())
         agent.update(agent.study(batch))
     assert torch.equal(weights(first.q), weights(second.q))
+
+
+def test_the_loss_is_the_mean_over_the_minibatch_of_what_the_weights_leave(small):
+    agent = DQN((1, 8), 3, small("test/Line-v0"), CPU)
+    states, ones, weight = torch.rand(2, 4, 1, 8), torch.ones(4), torch.tensor([1.0, 0.5, 0.25, 0.0])
+    batch = Batch(states[0], ones.long(), ones, states[1], ones < 0, 0.99 * ones, weight, ones.long())
+    losses, _ = agent._losses(*agent.study(batch)[:-1])
+    loss, _ = agent.update(agent.study(batch))
+    assert loss.item() == pytest.approx((weight @ losses).item() / 4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: compares CUDA graphs with plain calls")
@@ -373,6 +502,19 @@ def test_clipped_rewards_are_learned_from_and_never_reported(small, tmp_path):
     assert set(finished(Training(config, CPU)).replay.sample(100).reward.tolist()) == {1.0}
 
 
+def test_the_mean_return_that_is_logged_is_that_of_the_last_100_episodes(small, tmp_path):
+    config = small("lab/Catch-v0", total_steps=1200, learning_starts=1200, epsilon_end=1.0, log_every=100)
+    with Run.open(tmp_path, "run", config) as run:
+        metrics = train(config, run)
+        entries = [entry for entry in record.read(run.path / "metrics.jsonl") if entry["kind"] == "scalar"]
+    ends = [(entry["step"], entry["value"]) for entry in entries if entry["tag"] == "train/episode_return"]
+    means = {entry["step"]: entry["value"] for entry in entries if entry["tag"] == "train/return_last_100"}
+    expected = {step: np.mean([value for at, value in ends if at <= step][-100:]) for step in means}
+    assert [step for step, _ in ends[:6]] == [25, 26, 27, 52, 53, 54]  # where each of them ended
+    assert len(ends) > 120 and len(means) > 10 and means == pytest.approx(expected)
+    assert metrics["train/return_last_100"] == pytest.approx(np.mean([value for _, value in ends][-100:]))
+
+
 def test_no_step_stands_twice_in_a_curve(small, tmp_path):
     config = small("lab/Catch-v0")  # all its episodes end together
     with Run.open(tmp_path, "run", config) as run:
@@ -512,7 +654,8 @@ def test_restored_at_any_moment_of_an_episode_it_goes_on_the_same(small):
     assert any(state["ended"].any() for state in saved)
     for state in saved:
         restored = Training(config, CPU)
-        restored.load_state_dict(state)
+        restored.load_state_dict(copy.deepcopy(state))
+        assert_equal(restored.state_dict(), state)  # nothing is forgotten that the next update would hide
         assert_equal(finished(restored).state_dict(), training.state_dict())
 
 
@@ -632,17 +775,20 @@ gymnasium.register("test/Refusing-v0", Drifting, kwargs={"refuses": True})
 @pytest.mark.parametrize(("env", "why"), [
     ("test/Drifting-v0", "led elsewhere"), ("test/Refusing-v0", "failed: the episode is over"),
 ])  # fmt: skip
-def test_what_cannot_be_played_again_resumes_with_new_games_and_no_transition_into_them(small, env, why):
+def test_what_cannot_be_played_again_resumes_with_new_games_and_no_transition_into_them(small, monkeypatch, env, why):
     config = small(env, num_envs=40, learning_starts=300, total_steps=1000)
     first = Training(config, CPU)
     for _ in first:
         if first.step >= 500:
             break
     saved, second = first.state_dict(), Training(config, CPU)
+    seeds, begun, reset = [], [first_seed(config.seed) + i for i in range(40)], second.envs.reset
+    monkeypatch.setattr(second.envs, "reset", lambda *, seed=None: (seeds.append(seed), reset(seed=seed))[1])
     with pytest.warns(Notice, match=f"{env} cannot be put back .*{why}.*: new games begin"):
         second.load_state_dict(saved)
     assert not second.replay.live[second.replay.row(second.replay.count - 1)].any()
     assert not second.ended.any() and not second.episode_length.any()
+    assert seeds[-1] not in (None, *begun)  # and these are others than the run began with
     finished(second)
 
 
@@ -661,6 +807,50 @@ def test_evaluation_plays_whole_episodes_with_raw_rewards(small):
     agent = Training(config, CPU).agent
     scores = evaluate(agent, config, 11)
     assert scores["return"].tolist() == [LENGTH * REWARD] * 11 and scores["length"].tolist() == [LENGTH] * 11
+
+
+@pytest.mark.parametrize(("env", "protocol", "epsilon"), [
+    ("ALE/Pong-v5", "classic", 0.05), ("ALE/Pong-v5", "sticky", 0.01), ("lab/Catch-v0", "classic", 0.0),
+])  # fmt: skip
+def test_scores_are_measured_at_the_protocols_epsilon_and_not_at_that_of_training(monkeypatch, env, protocol, epsilon):
+    class Noting:
+        def act(self, state, epsilon, random):
+            given.add(epsilon)
+            return np.zeros(len(state), int)
+
+    given = set()
+    monkeypatch.setattr("agents.evaluate.LONGEST", 5)
+    config = replace(preset(env), protocol=protocol, epsilon_start=0.7, epsilon_end=0.3)
+    with pytest.warns(Notice, match="2 of 2 episodes had not ended after 5 agent steps"):
+        evaluate(Noting(), config, 2)
+    assert given == {epsilon}
+
+
+class Uneven(gymnasium.Env):
+    """Episodes of 2 steps where the first seed was even, of 9 where it was odd."""
+
+    observation_space, action_space = gymnasium.spaces.Box(0, 1, (2,)), gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        if seed is not None:
+            self.length = 9 if seed % 2 else 2
+        self.steps = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(2, np.float32), 1.0, self.steps == self.length, False, {}
+
+
+gymnasium.register("test/Uneven-v0", Uneven)
+
+
+def test_short_episodes_are_not_preferred(small):
+    """Each of the 8 environments plays 2 episodes, however long the others take."""
+    config = small("test/Uneven-v0")
+    scores = evaluate(DQN((1, 2), 2, config, CPU), config, 16)
+    assert sorted(scores["length"]) == [2] * 8 + [9] * 8 and (scores["return"] == scores["length"]).all()
 
 
 def test_an_episode_without_end_counts_as_it_stands(small, monkeypatch):
@@ -739,6 +929,12 @@ def test_the_value_that_is_logged_is_that_of_the_best_actions_now(small):
     training = finished(Training(small("lab/Catch-v0"), CPU))
     rows = training.agent.values(training.agent.q, torch.from_numpy(training.state)).tolist()
     assert _curves(training, Tick(0.1, []), [])["train/value"] == pytest.approx(np.mean([max(row) for row in rows]))
+
+
+def test_seeds_draw_other_minibatches_and_explore_otherwise(small):
+    first, second = (Training(small("lab/Catch-v0", seed=seed), CPU) for seed in (0, 1))
+    for left, right in ((first.replay.random, second.replay.random), (first.agent.random, second.agent.random)):
+        assert not torch.equal(left.get_state(), right.get_state())
 
 
 def starts(config):

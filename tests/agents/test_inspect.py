@@ -75,6 +75,14 @@ def test_play_holds_every_state_with_its_values(walker, small, capsys):
     assert seen.pictures is None and "test/Line-v0 draws no pictures" in message and message.count("; no film") == 1
 
 
+def test_play_is_by_the_protocols_share_of_random_actions(walker, small, monkeypatch):
+    """Not by that of training."""
+    monkeypatch.setattr(played, "evaluation_epsilon", lambda config: 1.0)
+    seen = play(walker, small("test/Line-v0", epsilon_end=0.0), 1, 60, seed=0)
+    greedy = (seen.action == seen.q.argmax(axis=1))[seen.taken]
+    assert 15 < greedy.sum() < 45
+
+
 def test_what_followed_stops_where_the_game_does_and_bootstraps_at_a_time_limit(walker, small):
     seen = play(walker, small("test/Line-v0"), 1, LENGTH, seed=0)
     returns = following(seen, 0.5, clip=False)[:LENGTH]
@@ -221,6 +229,11 @@ def test_everything_is_written_for_vectors_without_pictures(walker, small, tmp_p
     with Run.open(tmp_path, "run", config) as run:
         metrics, steps = inspect(walker, config, run, look(walker, config, 3, 40, 0), 3, 40, 0)
     assert steps == 3 * LENGTH and metrics["inspect/return_mean"] == LENGTH * REWARD
+    value = np.array([5, 4, 3, 3, 4, 5, 6])
+    came = [REWARD * (1 - config.gamma ** (LENGTH - at)) / (1 - config.gamma) for at in range(LENGTH)]
+    assert metrics["inspect/value_mean"] == pytest.approx(value.mean())
+    assert metrics["inspect/value_bias"] == pytest.approx((value - came).mean())  # below 0: V expects too little
+    assert metrics["inspect/value_correlation"] == pytest.approx(np.corrcoef(value, came)[0, 1])
     table = pd.read_csv(run.path / "values.csv")
     assert list(table) == ["step", "episode", "action", "reward", "value", "Q 0", "Q 1"] and len(table) == steps
     assert (table["value"] == table[["Q 0", "Q 1"]].max(axis=1)).all()

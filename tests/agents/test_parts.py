@@ -7,7 +7,7 @@ import torch
 from scipy.stats import binom
 
 from agents.config import preset
-from agents.distributions import Categorical
+from agents.distributions import Categorical, Expected, distribution
 from agents.exploration import epsilon_greedy, linear_epsilon, spread
 from agents.networks import NoisyLinear, QNetwork, dormant, no_noise, sample_noise
 from agents.optimizers import optimizer
@@ -52,18 +52,36 @@ def test_soft_value_is_the_papers_sum_and_the_maximum_for_small_temperatures():
 @pytest.mark.parametrize("scale", [1e-4, 1e-2, 1.0])
 def test_the_papers_rmsprop_of_summed_gradients_by_hand(scale):
     """Mnih et al. (2015): g and g2 are means of the gradient G summed over the minibatch and of its square."""
-    config = replace(preset("ALE/Pong-v5", "nature"), batch_size=32)
+    config = replace(preset("ALE/Pong-v5", "nature"), batch_size=8)
     weights = torch.nn.Parameter(torch.zeros(3, dtype=torch.float64))
     rule = optimizer(config, [weights], torch.device("cpu"))
-    each = scale * torch.randn(5, 32, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    each = scale * torch.randn(5, 8, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     w, g, g2 = (torch.zeros(3, dtype=torch.float64) for _ in range(3))
-    for gradients in each:  # (32, 3): of the transitions of a minibatch
+    for gradients in each:  # (8, 3): of the transitions of a minibatch
         weights.grad = gradients.mean(dim=0)
         rule.step()
         summed = gradients.sum(dim=0)
         g, g2 = 0.95 * g + 0.05 * summed, 0.95 * g2 + 0.05 * summed**2
         w = w - 2.5e-4 * summed / (g2 - g**2 + 0.01).sqrt()
         assert weights.tolist() == pytest.approx(w.tolist(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "losses"), [("huber", [1.5, 0.125]), ("squared", [4.0, 0.25])])
+def test_the_loss_of_a_value_by_hand(name, losses):
+    """Targets 1 + .5 * 4 and, at an end, 1; values 1 and 1.5. Huber: |error| - 1/2 beyond 1, else its square / 2."""
+    chosen, following = torch.tensor([[1.0], [1.5]]), torch.tensor([[4.0], [4.0]])
+    reward, terminal = torch.ones(2), torch.tensor([False, True])
+    found, errors = Expected(name).losses(chosen, following, reward, terminal, torch.tensor([0.5, 0.5]))
+    assert found.tolist() == losses and errors.tolist() == [2.0, 0.5]
+
+
+def test_the_distributions_that_settings_ask_for():
+    """C51's support reaches from -v_max to v_max; the papers' numbers of atoms are the usual ones."""
+    usual, where = preset("CartPole-v1"), torch.device("cpu")
+    c51 = distribution(replace(usual, distribution="categorical", v_max=5.0), where)
+    assert c51.atoms == 51 and c51.support[[0, 25, 50]].tolist() == pytest.approx([-5, 0, 5], abs=1e-6)
+    assert distribution(replace(usual, distribution="quantile"), where).atoms == 200
+    assert distribution(replace(usual, distribution="quantile", atoms=11), where).atoms == 11
 
 
 def test_the_priority_of_c51_is_0_for_what_was_foreseen():
@@ -138,13 +156,14 @@ def test_dormant_units_by_hand():
     assert dormant(trunk, states / 3) == [1.0, 1.0]
 
 
-def test_dueling_value_is_the_mean_over_actions_and_advantages_differ_only_by_action():
-    """Equation 9: mean_a Q = V, whose stream is the hidden layer's first half."""
-    network = QNetwork((1, 4), 3, dueling=True)
+@pytest.mark.parametrize("atoms", [1, 5])
+def test_dueling_value_is_the_mean_over_actions_and_advantages_differ_only_by_action(atoms):
+    """Equation 9, for each atom by itself: mean_a Q = V, whose stream is the hidden layer's first half."""
+    network = QNetwork((1, 4), 3, dueling=True, atoms=atoms)
     hidden = network.trunk(torch.rand(6, 1, 4))  # (6, 256)
-    q = network.head(hidden)[:, :, 0]
-    assert torch.allclose(q.mean(dim=1), network.head.value(hidden[:, :128])[:, 0, 0], atol=1e-6)
-    advantages = network.head.advantage(hidden[:, 128:])[:, :, 0]
+    q = network.head(hidden)  # (6, 3, atoms)
+    assert torch.allclose(q.mean(dim=1), network.head.value(hidden[:, :128])[:, 0], atol=1e-6)
+    advantages = network.head.advantage(hidden[:, 128:])
     assert torch.allclose(q[:, 0] - q[:, 1], advantages[:, 0] - advantages[:, 1], atol=1e-6)
 
 
@@ -162,6 +181,12 @@ def test_noisy_layers_compute_equation_9_and_fall_silent():
     assert torch.equal(layer(x), silent) and torch.equal(
         silent, torch.nn.functional.linear(x, layer.weight, layer.bias)
     )
+
+
+def test_noise_begins_as_large_as_in_the_paper():
+    """Fortunato et al. (2018), section 3.2: sigma_0 / sqrt(inputs) with sigma_0 = .5."""
+    layer = NoisyLinear(16, 2)
+    assert layer.weight_sigma.unique().tolist() == layer.bias_sigma.unique().tolist() == [0.125]
 
 
 def test_noise_has_the_factorised_distribution():

@@ -16,7 +16,7 @@ from agents.config import preset
 from agents.environments import make_envs
 from agents.evaluate import evaluate
 from agents.peer_config import SB3A2CConfig, SB3DQNConfig, SB3PPOConfig
-from agents.peers import Reporter, load, played, settings, train
+from agents.peers import Player, Reporter, load, played, settings, train
 from lab import checkpoint, record
 from lab.cli import main
 from lab.errors import InputError
@@ -150,6 +150,44 @@ def test_its_dqn_has_our_network(env):
         return sorted(sorted(values.shape) for values in network.parameters())
 
     assert weights(model.q_net) == weights(ours)
+
+
+def test_its_dqns_settings_mean_what_ours_do():
+    config = small(SB3DQNConfig, "lab/Catch-v0", gamma=0.9, target_every=20, train_every=6, batch_size=7,
+                   epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100, total_steps=400)  # fmt: skip
+    model = peers.build(config, Adapter(make_envs(played(config), 3)), CPU)
+    assert (model.gamma, model.batch_size, model.learning_starts, model.buffer_size) == (0.9, 7, 50, 600)
+    assert model.lr_schedule(1.0) == model.lr_schedule(0.5) == config.learning_rate
+    left = [1 - step / 400 for step in (0, 50, 100, 300)]  # of training, by which its schedules go
+    assert [model.exploration_schedule(share) for share in left] == pytest.approx([0.8, 0.5, 0.2, 0.2])
+    assert model.target_update_interval == 20 * 6  # agent steps
+
+
+@pytest.mark.parametrize("anneal", [False, True])
+@pytest.mark.parametrize("kind", [SB3A2CConfig, SB3PPOConfig])
+def test_the_actor_critics_settings_mean_what_ours_do(kind, anneal):
+    config = small(kind, "lab/Catch-v0", gamma=0.9, gae_lambda=0.8, entropy=0.03, value=0.6, anneal=anneal)
+    model = peers.build(config, Adapter(make_envs(played(config), 3)), CPU)
+    assert (model.gamma, model.gae_lambda, model.ent_coef, model.vf_coef) == (0.9, 0.8, 0.03, 0.6)
+    assert model.n_steps == config.rollout
+    falls = [1.0, 0.5, 0.0] if anneal else [1.0] * 3
+    schedules = {model.lr_schedule: config.learning_rate}
+    if kind is SB3PPOConfig:
+        schedules[model.clip_range if callable(model.clip_range) else lambda _: model.clip_range] = config.clip_range
+    for schedule, first in schedules.items():
+        assert [schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([first * each for each in falls])
+
+
+def test_a_peer_is_scored_by_the_runs_protocol_and_stack_and_by_its_best_actions():
+    config = replace(SB3A2CConfig.preset("ALE/Pong-v5"), protocol="sticky", seed=3)
+    assert (played(config).protocol, played(config).seed) == ("sticky", 3)
+    config = small(SB3A2CConfig, "CartPole-v1", stack=2)
+    games = make_envs(played(config), 3)
+    assert games.single_observation_space.shape == (2, 4)
+    model = peers.build(config, Adapter(games), CPU)
+    states = torch.randn(200, 2, 4, generator=torch.Generator().manual_seed(0))
+    best = model.policy.get_distribution(states).distribution.probs.argmax(dim=1)
+    assert Player(model).act(states.numpy(), 0.0, torch.Generator()).tolist() == best.tolist()
 
 
 @pytest.mark.parametrize(("num_envs", "train_every"), [(1, 4), (8, 4), (3, 2), (4, 1)])

@@ -21,6 +21,20 @@ def test_nature_is_as_published():
     assert 4 * config.total_steps == 200_000_000 and config.replay_capacity == 1_000_000
     assert (config.epsilon_end, config.target_every, config.learning_rate) == (0.1, 10_000, 2.5e-4)
     assert config.optimizer == "rmsprop" and not config.double
+    assert (config.num_envs, config.train_every, config.batch_size, config.learning_starts) == (1, 4, 32, 50_000)
+    assert (config.epsilon_start, config.epsilon_steps, config.gamma, config.n_step) == (1.0, 1_000_000, 0.99, 1)
+    assert (config.network, config.loss, config.clip_rewards, config.precision) == ("nature", "huber", True, "float32")
+
+
+def test_rainbow_is_as_published():
+    """Hessel et al. (2018), table 1, whose unit is the frame: 4 of them are an agent step."""
+    config = preset("ALE/Pong-v5", "rainbow")
+    assert 4 * config.learning_starts == 80_000 and config.train_every * config.target_every * 4 == 32_000
+    assert (config.optimizer, config.learning_rate, config.replay_capacity) == ("adam", 0.0625e-3, 1_000_000)
+    assert config.noisy and config.epsilon_start == config.epsilon_end == 0
+    assert (config.priority_alpha, config.priority_beta, config.n_step) == (0.5, 0.4, 3)
+    assert (config.distribution, config.atoms, config.v_max) == ("categorical", 51, 10)
+    assert config.double and config.dueling and (config.num_envs, config.batch_size) == (1, 32)
 
 
 def test_options_beside_a_preset_count_and_an_unknown_one_is_named(refused, lab_command):

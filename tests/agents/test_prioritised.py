@@ -87,12 +87,14 @@ def test_surprising_transitions_come_up_in_proportion_and_are_weighed_down():
     assert share.double().mean().item() == pytest.approx(2 / (3 + 0.001 * (len(held) - 2)), abs=0.01)
     weight = batches[0].weight[batches[0].slot == held[0]] / batches[0].weight[batches[0].slot == held[1]].max()
     assert weight.tolist() == pytest.approx([0.5**0.5] * len(weight))  # (2/3 / 1/3)^-beta
+    assert {batch.weight.max().item() for batch in batches} == {1.0}
     assert replay.beta == 1.0
 
 
 def test_new_transitions_get_the_highest_priority_there_was():
     replay, _ = prioritised(alpha=1.0)
     replay.prioritise(torch.tensor([0]), torch.tensor([7.0]))
+    replay.prioritise(torch.tensor([0, 1]), torch.tensor([2.0, 3.0]))  # the highest ever, not of the newest minibatch
     zero = np.zeros(3)
     for _ in range(2):
         replay.add(np.zeros((3, 10, 10)), zero, zero, zero > 0, zero == 0)
@@ -130,7 +132,8 @@ def test_priorities_are_kept_over_a_resume():
 def test_training_learns_priorities(small):
     training = Training(small("lab/Catch-v0", priority_alpha=0.5), CPU)
     for _ in training:
-        pass
+        share = min(1.0, training.updates / 175)  # of the (400 - 50) / 2 updates
+        assert training.replay.beta.item() == pytest.approx(0.4 + 0.6 * share)
     priorities = training.replay.tree[: len(training.replay)]
     assert len(priorities[priorities > 0].unique()) > 50
     assert training.replay.beta.item() == pytest.approx(1.0)

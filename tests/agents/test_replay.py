@@ -67,6 +67,16 @@ def test_sampling_is_uniform():
     assert chi2 < len(live) + 3.1 * np.sqrt(2 * len(live))  # p > .001
 
 
+def test_what_is_no_transition_weighs_nothing():
+    """Where fewer than half of the rows are live, a minibatch may hold some that only reset."""
+    replay, zero, live = Replay(300, 1, (3,), torch.float32, stack=1, seed=0), np.zeros(1), np.ones(1, bool)
+    for step in range(300):
+        replay.add(np.zeros((1, 3)), zero, zero, zero > 0, live & (step % 10 == 0))
+    batch = replay.sample(16)
+    assert 0 < batch.weight.sum() < 16
+    assert torch.equal(batch.weight, (batch.slot % 10 == 0).float())
+
+
 def test_a_million_atari_transitions_take_seven_gigabytes():
     replay = Replay(1_000_000, 8, (84, 84), torch.uint8, stack=4, seed=0)
     assert replay.frames.nbytes == (1_000_000 + 1) * 84 * 84 == 7_056_007_056
@@ -75,13 +85,13 @@ def test_a_million_atari_transitions_take_seven_gigabytes():
 
 
 def test_cut_begins_new_episodes():
-    replay, _ = played("lab/Catch-v0", 40, 10_000, stack=3)
+    replay, _ = played("lab/Catch-v0", 39, 10_000, stack=3)  # in the middle of an episode
     frame = np.full((3, 10, 10), 7, np.uint8)
     replay.cut()
     for name in range(1000, 1004):
         replay.add(frame, np.zeros(3), np.full(3, name), np.zeros(3, bool), np.ones(3, bool))
     batch = replay.sample(5000)
-    assert 39 * 3 > batch.reward[batch.reward < 1000].max() >= 38 * 3  # the last row before the cut has no successor
+    assert 38 * 3 > batch.reward[batch.reward < 1000].max() >= 37 * 3  # the last row before the cut has no successor
     first = batch.state[batch.reward == 1000]
     assert len(first) and not first[:, :2].any()  # padded: it sees nothing of the time before the cut
 
@@ -97,11 +107,15 @@ def test_nothing_to_sample_is_an_error():
 
 
 def test_state_dict_restores_memory_and_random_state():
-    replay, _ = played("lab/Catch-v0", 70, 120, stack=3)
+    replay, _ = played("lab/Catch-v0", 75, 120, stack=3)
     other = Replay(120, 3, (10, 10), torch.uint8, stack=3, seed=9)
     other.load_state_dict(replay.state_dict())
     for left, right in zip(replay.sample(64), other.sample(64), strict=True):
         assert torch.equal(left, right)
+    zero = np.zeros(3)
+    for each in (replay, other):  # and the running episodes go on where they were
+        each.add(np.full((3, 10, 10), 7), zero, zero, zero > 0, zero == 0)
+    assert replay.age[replay.row(75)].tolist() == other.age[other.row(75)].tolist() == [2] * 3
 
 
 def test_a_checkpoint_of_a_replay_writes_only_what_changed(tmp_path, monkeypatch):

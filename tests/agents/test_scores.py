@@ -1,8 +1,10 @@
 import ale_py
 import gymnasium
+import numpy as np
 import pytest
 
 from agents import scores
+from agents.evaluate import summarise
 from lab.stats import human_normalised
 
 gymnasium.register_envs(ale_py)
@@ -40,6 +42,16 @@ def test_the_table_as_a_whole():
 def test_percent_of_human_by_hand():
     """DQN's 401.2 in Breakout (Mnih et al., 2015): (401.2 - 1.7) / (30.5 - 1.7)."""
     assert human_normalised(401.2, *scores.of_game("ALE/Breakout-v5")) == pytest.approx(1387.15, abs=0.01)
+
+
+def test_a_summary_of_returns_by_hand():
+    """Mean 8.9 in Breakout, whose random score is 1.7 and human 30.5: 100 (8.9 - 1.7) / (30.5 - 1.7) = 25 percent."""
+    found = summarise(np.array([30.5, 1.7, 1.7, 1.7]), "ALE/Breakout-v5")
+    assert found["eval/return_mean"] == pytest.approx(8.9)
+    assert found["eval/human_normalised_percent"] == pytest.approx(25)
+    assert found["eval/return_median"] == found["eval/return_iqm"] == found["eval/return_min"] == 1.7
+    assert found["eval/return_max"] == 30.5 and found["eval/return_mean_low"] < 8.9 < found["eval/return_mean_high"]
+    assert "eval/human_normalised_percent" not in summarise(np.ones(3), "lab/Catch-v0")
 
 
 def test_other_environments_have_none():

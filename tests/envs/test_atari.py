@@ -9,7 +9,8 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import envs
-from envs.atari import PROTOCOLS
+from agents.evaluate import LONGEST
+from envs.atari import FRAME_SKIP, MAX_FRAMES, PROTOCOLS, Protocol
 
 
 def rollout(games, steps, seed=0):
@@ -41,6 +42,34 @@ def test_a_lost_life_is_no_game_over_and_the_step_after_an_end_is_the_reset(game
         lost += info["life_lost"].sum()
         before, ended = info["episode_frame_number"].copy(), terminated | truncated
     assert (lost > 0) == (game in ("ALE/Breakout-v5", "ALE/SpaceInvaders-v5"))
+
+
+def test_the_protocols_are_those_of_the_papers():
+    """Mnih et al. (2015), extended data table 1 and methods; Machado et al. (2018), section 5 and table 5."""
+    assert PROTOCOLS["classic"] == Protocol(0.0, False, 30, True, 0.05)
+    assert PROTOCOLS["sticky"] == Protocol(0.25, True, 0, False, 0.01)
+    assert MAX_FRAMES == 30 * 60 * 60 and LONGEST == MAX_FRAMES / FRAME_SKIP
+
+
+def test_a_classic_game_begins_with_up_to_30_no_ops_and_a_step_is_4_frames():
+    for protocol, begins in (("classic", True), ("sticky", False)):
+        games = envs.make("ALE/Breakout-v5", 4, protocol=protocol)
+        _, info = games.reset(seed=0)
+        frames = info["episode_frame_number"].copy()
+        assert (len(np.unique(frames)) > 1) == begins and frames.max() <= 30 * begins
+        for _ in range(3):
+            *_, info = games.step(np.zeros(4, int))
+        assert (info["episode_frame_number"] == frames + 3 * 4).all()
+
+
+def test_fire_is_not_pressed_by_itself():
+    """Nothing moves in Breakout until the ball is asked for."""
+    games = envs.make("ALE/Breakout-v5", 1)
+    games.reset(seed=0)
+    assert games.ale.get_action_set()[1].name == "FIRE"
+    screens = [games.step(np.array([0]))[0][0, -1].copy() for _ in range(20)]
+    screens += [games.step(np.array([1]))[0][0, -1].copy() for _ in range(5)]
+    assert (screens[5] == screens[19]).all() and (screens[19] != screens[24]).any()
 
 
 def test_sticky_protocol_has_all_actions_and_no_life_loss():
