@@ -1,15 +1,19 @@
-"""A task whose every transition is known by hand, and small settings for it."""
+"""A task whose every transition is known by hand, small settings, and what tests of training share."""
 
 from dataclasses import replace
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from agents.config import preset
+from lab import checkpoint
 
 LENGTH, LIMIT, REWARD = 7, 5, 10.0
+CPU = torch.device("cpu")
+ATARI = {"network": "nips", "batch_size": 8, "num_envs": 3, "total_steps": 300, "learning_starts": 60, "threads": 1}
 
 
 class Line(gymnasium.Env):
@@ -60,3 +64,28 @@ def small():
         return replace(preset(env), **values | changes)
 
     return settings
+
+
+def finished(training):
+    for _ in training:
+        pass
+    return training
+
+
+def weights(network):
+    return torch.cat([values.flatten() for values in network.state_dict().values()])
+
+
+def assert_equal(left, right, at=""):
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), at
+        for key in left:
+            assert_equal(left[key], right[key], f"{at}/{key}")
+    elif isinstance(left, tuple | list):
+        assert_equal(dict(enumerate(left)), dict(enumerate(right)), at)
+    elif isinstance(left, checkpoint.Pieces):
+        assert_equal(list(left), list(right), at)
+    elif isinstance(left, torch.Tensor | np.ndarray):
+        assert left.dtype == right.dtype and (left == right).all(), at
+    else:
+        assert left == right, at
