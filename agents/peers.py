@@ -37,6 +37,7 @@ from agents.peer_config import PeerConfig, SB3A2CConfig, SB3DQNConfig, SB3PPOCon
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
+from lab.digits import short
 from lab.errors import InputError
 from lab.interrupt import stop_wanted
 from lab.jsonfile import read_json
@@ -296,9 +297,8 @@ def _train(config: PeerConfig, run: Run) -> dict[str, float] | None:
         "time/steps_per_second": steps_per_second,
     }
     points = [e for e in record.read(run.path / RECORD) if e.get("tag") == "train/return_last_100"]
-    title = (
-        f"{type(model).__name__} of SB3 on {config.env}: return {returns.mean():.3g} after {games.step_count:,} steps"
-    )
+    score = short(returns.mean(), 3)
+    title = f"{type(model).__name__} of SB3 on {config.env}: return {score} after {games.step_count:,} steps"
     run.figure(
         "train/learning_curve",
         plots.learning_curve(

@@ -18,6 +18,7 @@ from agents.prioritised import PrioritisedReplay
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
+from lab.digits import short
 from lab.errors import InputError
 from lab.interrupt import stop_wanted
 from lab.run import Run
@@ -237,7 +238,7 @@ def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
     last = config.learning_starts + config.train_every * config.target_every * 100
     period = config.train_every * config.target_every
     syncs = range(config.learning_starts + period, config.total_steps, period) if config.total_steps < last else ()
-    title = f"DQN on {config.env}: return {score:.3g} after {config.total_steps:,} agent steps"
+    title = f"DQN on {config.env}: return {short(score, 3)} after {config.total_steps:,} agent steps"
     steps, values = [e["step"] for e in points], [e["value"] for e in points]
     return plots.learning_curve(steps, values, title, "return, mean of the last 100 episodes", list(syncs))
 

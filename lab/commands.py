@@ -10,6 +10,7 @@ import tyro
 
 from lab import console
 from lab.command import Command, Shared
+from lab.digits import short
 from lab.errors import InputError, Notice
 from lab.jsonfile import read_json
 
@@ -41,7 +42,7 @@ class List(Shared):
                 warnings.warn(f"left out: {done} is damaged: its metrics are no numbers", Notice, stacklevel=2)
                 continue
             name = str(path.relative_to(self.runs))
-            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in figures[:2])
+            shown = ", ".join(f"{tag} {short(value)}" for tag, value in figures[:2])
             rows.append([name, started[:16], "finished" if done.exists() else "open", shown])
             data.append({"name": name, "started": started, "finished": done.exists(), "metrics": metrics})
         self.show(f"Runs under {self.runs}", ["run", "started", "state", "result"], rows)

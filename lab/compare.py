@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from lab import plots, stats
 from lab.curves import Curve, differing
+from lab.digits import short
 from lab.run import slug
 
 GRID = 200  # points of a mean curve
@@ -197,7 +198,7 @@ class Comparison:
         best, *others = sorted(scores, key=lambda name: -sign * scores[name].value)
         if not others:
             return f"{best}{where}: {_spread(*scores[best], unit)}"
-        one, two = (f"{name} ({_number(scores[name].value)}{unit})" for name in (best, others[0]))
+        one, two = (f"{name} ({short(scores[name].value, 3)}{unit})" for name in (best, others[0]))
         better = self.better(best, others[0], self.shared)
         if not better or np.isinf(better.low):
             return f"One seed tells no winner{where}: {one}, {two}"
@@ -335,11 +336,7 @@ def _spread(value: float, low: float = np.nan, high: float = np.nan, unit: str =
     """A figure with its interval, where it has one."""
     if np.isnan(value):
         return ""
-    return f"{_number(value)}{unit}" + (f" ({_number(low)} .. {_number(high)})" if np.isfinite(low) else "")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{short(value, 3)}{unit}" + (f" ({short(low, 3)} .. {short(high, 3)})" if np.isfinite(low) else "")
 
 
 def _apart(steps: Sequence[float]) -> bool:

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+from lab.digits import short
+
 messages = Console(stderr=True, highlight=False)
 results = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 LOGGED_EVERY = 60.0  # seconds between two lines about a task in a log
@@ -20,7 +22,7 @@ _shown: list[Progress] = []  # bars opened inside a bar join its display
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         rate = task.finished_speed or task.speed
-        return Text(f"{rate:,.3g} {task.fields['unit']}/s" if rate else "")
+        return Text(f"{short(rate, 3)} {task.fields['unit']}/s" if rate else "")
 
 
 def hush() -> None:
@@ -85,5 +87,5 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         shown.add_column(Text(name), justify="right" if numeric else "left")
     for row in rows:
-        shown.add_row(*(Text(f"{cell:.4g}" if isinstance(cell, float) else str(cell)) for cell in row))
+        shown.add_row(*(Text(short(cell) if isinstance(cell, float) else str(cell)) for cell in row))
     results.print(shown)

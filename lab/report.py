@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader
 
 from lab import intact, record
 from lab.board import RECORD
+from lab.digits import short
 from lab.errors import InputError, Notice
 from lab.jsonfile import read_json, write_text
 from lab.run import METADATA, RESULT
@@ -84,7 +85,7 @@ def number(value: Any) -> Any:
         return value
     if math.isfinite(value) and value == round(value) and 1e4 <= abs(value) < 1e15:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if isinstance(value, float) else value
+    return short(value) if isinstance(value, float) else value
 
 
 def find(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import tyro
 
 from forecasting.commands import check_seed, settings_of
 from lab.command import Command
+from lab.digits import short
 from lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Detect(_Anomaly):
         shown = found.table.head(self.top)
         rows = [[int(row.start), int(row.end), str(row[3]), str(row[4]), float(row.peak)] for row in shown.itertuples()]
         count, threshold = len(found.table), found.detector.threshold_
-        title = f"{case.name}: {count} above the threshold of {threshold:.3g} after sample {found.train_end}"
+        title = f"{case.name}: {count} above the threshold of {short(threshold, 3)} after sample {found.train_end}"
         self.show(title, ["start", "end", "from", "to", "peak score"], rows)
         if "anomaly/hit" in found.metrics:
             self.show("Against the labels", ["measure", "value"], [

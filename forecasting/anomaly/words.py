@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lab.digits import short
+
 FLAT = 0.25  # of the usual movement: less is standing still
 PEAK = 0.75  # spreads of the training part: what stands out so far from both ends of an interval is a peak
 MISSING = 0.45  # of a peak's usual height: less than that is none
@@ -101,7 +103,8 @@ def _shape(index: pd.Index, start: int, values: np.ndarray, usual: np.ndarray, f
 
 
 def amount(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """Of whatever unit."""
+    return short(value, 3)
 
 
 def amounts(*values: float) -> list[str]:
