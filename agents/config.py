@@ -123,7 +123,8 @@ PRESETS = {
     ),
     "CartPole-v1": replace(
         _SMALL, total_steps=80_000, learning_rate=1e-3, learning_starts=1_000, train_every=2, target_every=300,
-        batch_size=128, replay_capacity=60_000, epsilon_end=0.04, epsilon_steps=8_000, eval_episodes=20,
+        batch_size=128, replay_capacity=60_000, epsilon_end=0.04, epsilon_steps=8_000, eval_episodes=20, n_step=3,
+        anneal=True, v_max=100.0,
     ),
 }  # fmt: skip
 

@@ -46,6 +46,12 @@ class SB3DQNConfig(PeerConfig):
     """Share of random actions once annealed."""
     epsilon_steps: int = 100_000
     """Agent steps over which epsilon falls linearly."""
+    n_step: int = 1
+    """Steps of reward before bootstrapping."""
+    anneal: bool = False
+    """Let the step size fall linearly to 0."""
+    anneal_share: float = 1.0
+    """Share of training, the last of it, over which it does so when annealed."""
 
 
 @dataclass

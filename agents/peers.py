@@ -8,6 +8,7 @@ Stable-Baselines3's zip, which runs code when it is loaded; there is nothing to 
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.sb2_compat.rmsprop_tf_like import RMSpropTFLike
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.utils import LinearSchedule, obs_as_tensor
+from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 from torch.nn import functional
@@ -104,7 +105,8 @@ def _model(config: PeerConfig, games: VecEnv, where: torch.device) -> BaseAlgori
             if not images:
                 policy["net_arch"] = [128, 128]
             return sb3.DQN(
-                **common, learning_rate=config.learning_rate, buffer_size=config.replay_capacity,
+                **common, learning_rate=_schedule(config.learning_rate, config.anneal, config.anneal_share),
+                n_steps=config.n_step, buffer_size=config.replay_capacity,
                 learning_starts=config.learning_starts, batch_size=config.batch_size, train_freq=steps,
                 gradient_steps=updates, target_update_interval=config.target_every * config.train_every,
                 exploration_fraction=config.epsilon_steps / config.total_steps,
@@ -126,8 +128,9 @@ def _model(config: PeerConfig, games: VecEnv, where: torch.device) -> BaseAlgori
     raise TypeError(f"no peer has settings of type {type(config).__name__}")
 
 
-def _schedule(value: float, anneal: bool) -> float | LinearSchedule:
-    return LinearSchedule(value, 0.0, 1.0) if anneal else value
+def _schedule(value: float, anneal: bool, share: float = 1.0) -> float | Callable[[float], float]:
+    """The value, or where it is annealed what it falls to with the share of training that is left: over its last."""
+    return (lambda left: value * min(1.0, left / share)) if anneal else value
 
 
 class Player:
@@ -207,9 +210,10 @@ def check(config: PeerConfig) -> None:
     """Raises InputError for a setting that cannot work, or an environment that cannot be played."""
     positive = (
         "total_steps", "num_envs", "stack", "replay_capacity", "batch_size", "learning_rate", "learning_starts",
-        "train_every", "target_every", "epsilon_steps", "rollout", "epochs", "clip_range", "eval_episodes", "log_every",
+        "train_every", "target_every", "epsilon_steps", "n_step", "anneal_share", "rollout", "epochs", "clip_range",
+        "eval_episodes", "log_every",
     )  # fmt: skip
-    between = ("gamma", "epsilon_start", "epsilon_end", "gae_lambda")
+    between = ("gamma", "epsilon_start", "epsilon_end", "anneal_share", "gae_lambda")
     for name, value in asdict(config).items():
         if name in positive and not 0 < value < math.inf:
             raise InputError(f"{name} must be above 0, not {value}")

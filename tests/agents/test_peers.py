@@ -154,13 +154,23 @@ def test_its_dqn_has_our_network(env):
 
 def test_its_dqns_settings_mean_what_ours_do():
     config = small(SB3DQNConfig, "lab/Catch-v0", gamma=0.9, target_every=20, train_every=6, batch_size=7,
-                   epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100, total_steps=400)  # fmt: skip
+                   epsilon_start=0.8, epsilon_end=0.2, epsilon_steps=100, total_steps=400, n_step=3)  # fmt: skip
     model = peers.build(config, Adapter(make_envs(played(config), 3)), CPU)
     assert (model.gamma, model.batch_size, model.learning_starts, model.buffer_size) == (0.9, 7, 50, 600)
     assert model.lr_schedule(1.0) == model.lr_schedule(0.5) == config.learning_rate
     left = [1 - step / 400 for step in (0, 50, 100, 300)]  # of training, by which its schedules go
     assert [model.exploration_schedule(share) for share in left] == pytest.approx([0.8, 0.5, 0.2, 0.2])
     assert model.target_update_interval == 20 * 6  # agent steps
+    assert (model.n_steps, model.replay_buffer.n_steps) == (3, 3)
+
+
+def test_its_dqns_step_size_falls_as_ours_does():
+    config = small(SB3DQNConfig, "lab/Catch-v0", learning_rate=0.01, anneal=True, anneal_share=0.25)
+    model = peers.build(config, Adapter(make_envs(played(config), 3)), CPU)
+    assert [model.lr_schedule(left) for left in (1.0, 0.25, 0.1, 0.0)] == pytest.approx([0.01, 0.01, 0.004, 0])
+    ours = preset("CartPole-v1")
+    theirs = SB3DQNConfig.preset("CartPole-v1")
+    assert (theirs.n_step, theirs.anneal, theirs.learning_rate) == (ours.n_step, ours.anneal, ours.learning_rate)
 
 
 @pytest.mark.parametrize("anneal", [False, True])

@@ -52,7 +52,7 @@ def test_annealing_takes_a_share_of_training(refused, share, said):
 
 
 @pytest.mark.parametrize(("name", "env", "changes", "said"), [
-    ("", "CartPole-v1", {"anneal_share": 0.5}, "anneal_share=0.5 has no effect without --anneal"),
+    ("", "lab/Catch-v0", {"anneal_share": 0.5}, "anneal_share=0.5 has no effect without --anneal"),
     ("", "CartPole-v1", {"atoms": 7}, "atoms=7 has no effect without --distribution"),
     ("", "CartPole-v1", {"v_max": 3.0, "distribution": "quantile"}, "without --distribution categorical"),
     ("", "CartPole-v1", {"priority_beta": 0.5}, "priority_beta=0.5 has no effect without --priority-alpha"),

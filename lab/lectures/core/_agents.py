@@ -23,7 +23,7 @@ CATCH, CARTPOLE = "lab/Catch-v0", "CartPole-v1"
 # An update is dearer than a step, so steps are taken eight at a time and every fourth is followed by an update.
 _QUICK: dict[str, Any] = {
     "num_envs": 8, "train_every": 4, "learning_starts": 200, "learning_rate": 2e-3, "target_every": 50,
-    "epsilon_steps": 2000, "epsilon_end": 0.05, "stack": 1, "gamma": 0.99,
+    "epsilon_steps": 2000, "epsilon_end": 0.05, "stack": 1, "gamma": 0.99, "n_step": 1, "anneal": False,
 }  # fmt: skip
 _OF = {CARTPOLE: {"batch_size": 64, "learning_rate": 1e-3, "learning_starts": 500, "epsilon_steps": 3000}}
 
