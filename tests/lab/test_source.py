@@ -31,6 +31,15 @@ def test_a_checksum_is_of_all_that_a_module_imports(write):
     assert third["two"] == first["two"] and third["one"] != write("one", **DEEP | {"two": ""}) != first["one"]
 
 
+def test_what_a_package_gives_counts_where_it_comes_from(write):
+    texts = {"__init__": "from own.two import g\nfrom own.three import h\ny = 1", "two": "g = 1", "three": "h = 1"}
+    for one in ("from own import g", "import own"):
+        before = write("one", one=one, **texts)
+        assert write("one", two="g = 2") != before
+        assert (write("one", two="g = 1", three="h = 2") != before) == (one == "import own")
+        assert (write("one", three="h = 1", __init__=texts["__init__"] + "1") != before) == (one == "import own")
+
+
 def test_what_lies_outside_the_parts_does_not_count(write):
     write("one", **DEEP)
     (source.ROOT / "own" / "other.py").write_text("x = 1")
@@ -43,9 +52,16 @@ def test_what_lies_outside_the_parts_does_not_count(write):
 @pytest.mark.parametrize(
     ("id", "part"),
     [("dqn-preprocess-stack", "agents"), ("dqn-preprocess-stack", "envs"), ("forecast-benchmark", "forecasting"),
-     ("forecast-benchmark", "lab.stats"), ("dqn-epsilon-greedy", "lab.lectures")],
+     ("forecast-benchmark", "lab.stats")],
 )  # fmt: skip
 def test_an_experiments_code_is_also_that_of_what_it_measures_and_measures_by(monkeypatch, id, part):
     before, apart = _registry.code(id), _registry.code("node-minus-23")
     monkeypatch.setattr(_registry, "USED", tuple(each for each in _registry.USED if each != part))
     assert _registry.code(id) != before and _registry.code("node-minus-23") == apart
+
+
+def test_every_experiments_code_is_also_that_of_what_judges_it(monkeypatch):
+    ids = ("dqn-epsilon-greedy", "node-minus-23")
+    before = [_registry.code(id) for id in ids]
+    monkeypatch.setattr(_registry, "USED", tuple(each for each in _registry.USED if each != "lab.lectures"))
+    assert not set(before) & {_registry.code(id) for id in ids}

@@ -73,7 +73,7 @@ def nets(x: torch.Tensor, y: torch.Tensor, test: torch.Tensor, steps: int) -> np
 
 
 def standard(x: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """x (n, f) with mean 0 and overall standard deviation 1 on the rows `train`, as one scale for all features."""
+    """x (n, f) less each feature's mean on the rows `train`, in standard deviations of all numbers there."""
     return (x - x[train].mean(0)) / x[train].std()
 
 
