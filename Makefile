@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # A worker a core, of one thread each: together they never ask for more than there is.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check lint format clean
 
