@@ -129,7 +129,7 @@ def _model(config: PeerConfig, games: VecEnv, where: torch.device) -> BaseAlgori
 
 
 def _schedule(value: float, anneal: bool, share: float = 1.0) -> float | Callable[[float], float]:
-    """The value, or where it is annealed what it falls to with the share of training that is left: over its last."""
+    """The value, or what it is by the share of training that is left: annealed, it falls to 0 over the last `share`."""
     return (lambda left: value * min(1.0, left / share)) if anneal else value
 
 
@@ -232,6 +232,8 @@ def check(config: PeerConfig) -> None:
     if len(space.shape) == 3 and space.shape[0] > min(space.shape[1:]):
         raise InputError(f"stack={config.stack} is more than the sides of a frame, {space.shape[1:]}; give fewer")
     state = space.dtype.itemsize * math.prod(space.shape)  # bytes
+    if isinstance(config, SB3DQNConfig) and not config.anneal and config.anneal_share != SB3DQNConfig.anneal_share:
+        raise InputError(f"anneal_share={config.anneal_share} has no effect without --anneal; leave it out")
     if isinstance(config, SB3DQNConfig):
         _check_memory("replay_capacity", config.replay_capacity, 2 * state)
     if isinstance(config, SB3A2CConfig | SB3PPOConfig):  # a rollout, and its copy in another order

@@ -65,7 +65,8 @@ def _wait_for_a_later_name(folder: Path) -> None:
     TensorBoard reads them in the order of their names, which begin with that second; those of one are in the order of
     numbers as text, 10 before 9.
     """
-    newest = max((int(file.name.split(".")[3]) for file in folder.glob(EVENTS)), default=0)
+    made = (file.name.split(".")[3] for file in folder.glob(EVENTS))
+    newest = max((int(second) for second in made if second.isdecimal()), default=0)
     time.sleep(min(1.0, max(0.0, newest + 1 - time.time())))
 
 

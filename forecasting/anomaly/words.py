@@ -103,7 +103,7 @@ def _shape(index: pd.Index, start: int, values: np.ndarray, usual: np.ndarray, f
 
 
 def amount(value: float) -> str:
-    """Of whatever unit."""
+    """A number in a sentence."""
     return short(value, 3)
 
 

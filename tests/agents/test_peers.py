@@ -356,6 +356,7 @@ def test_a_policy_that_its_config_does_not_describe_is_refused(tmp_path, changed
         ("sb3-a2c --env CartPole-v1 --resume", "--resume"),
         ("sb3-dqn --env CartPole-v1 --gamma 1.5", "gamma must lie in [0, 1], not 1.5"),
         ("sb3-dqn --replay-capacity 1000000000", "give at most"),
+        ("sb3-dqn --env lab/Catch-v0 --anneal-share 0.5", "anneal_share=0.5 has no effect without --anneal"),
         ("sb3-a2c --env CartPole-v1 --rollout 0", "rollout must be above 0"),
         ("sb3-ppo --env CartPole-v1 --batch-size 100", "does not divide the 256 transitions"),
         ("sb3-ppo --env CartPole-v1 --batch-size 1", "batch_size must be at least 2"),
