@@ -137,9 +137,13 @@ def _when(moment: object) -> str:
 
 
 def axis(series: pd.Series) -> np.ndarray:
+    """For drawing: times with a zone as the clocks there show them."""
     index = series.index
+    if isinstance(index, pd.DatetimeIndex):
+        index = index.tz_localize(None)
     return index.to_timestamp().to_numpy() if isinstance(index, pd.PeriodIndex) else index.to_numpy()
 
 
 def time_name(series: pd.Series) -> str:
-    return str(series.index.name or "position (samples)")
+    zone = getattr(series.index, "tz", None)
+    return str(series.index.name or "position (samples)") + (f" ({zone})" if zone else "")

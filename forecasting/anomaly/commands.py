@@ -34,7 +34,7 @@ class _Anomaly(Command):
     time_format: str | None = None
     """How the times are written, where not as 2024-01-31 23:00; strptime's, such as %d/%m/%Y."""
     timezone: str | None = None
-    """Whose clock the times are read from, such as Europe/Berlin, where they carry no offset and clocks change."""
+    """Whose clock the times are read from, where they carry no offset, and told on, such as Europe/Berlin."""
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values."""
     train_end: float | None = None

@@ -60,7 +60,9 @@ def sentence(index: pd.Index, start: int, values: np.ndarray, paths: np.ndarray,
         there, should = amounts(found.most_value, found.most_usual)
         where = f"{_moment(index, start + found.most, start, len(values))} ({there} instead of {should})"
         parts = [f"{unit} off the usual course by {amount(found.off)} on average, most at {where}"]
-    return f"{span(index, start, start + len(values))}: {'; '.join(parts)}."
+    zone = getattr(index, "tz", None)
+    clocks = f" ({zone})" if zone and not _coarse(_stamps(index)) else ""
+    return f"{span(index, start, start + len(values))}{clocks}: {'; '.join(parts)}."
 
 
 def _level(found: Numbers, paths: np.ndarray, unit: str) -> str:

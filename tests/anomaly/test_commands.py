@@ -249,3 +249,22 @@ def test_what_may_be_times_is_not_passed_over(lab, csv, tmp_path, capsys):
     table[["views"]].to_csv(tmp_path / "last.csv", index=False)
     assert lab([*words, "--timezone", "Europe/Berlin"]) == 2
     assert "names no column of times" in capsys.readouterr().err
+
+
+def test_times_are_told_on_the_clocks_of_the_zone(lab, csv, tmp_path, capsys):
+    """The change of clocks lies before the anomaly: in UTC it would be told an hour early."""
+    utc = pd.date_range("2024-03-18 23:00", periods=600, freq="h", tz="UTC")
+    local = utc.tz_convert("Europe/Berlin")
+    table = pd.read_csv(csv).assign(time=local.tz_localize(None))
+    table.to_csv(tmp_path / "local.csv", index=False)
+    words = ["explain", str(tmp_path / "local.csv"), "--timezone", "Europe/Berlin", "--epochs", "1", "--samples", "2"]
+    words += ["--start", "480", "--end", "500", "--runs", str(tmp_path), "--json"]
+    assert lab(words) == 0
+    told = json.loads(capsys.readouterr().out)["sentences"][0]
+    assert told.startswith("Between 01:00 and 20:00 on 8 April 2024 (Europe/Berlin): ")
+    run = tmp_path / "explain-local"
+    assert pd.read_csv(run / "counterfactuals.csv")["time"][0] == str(local[480]) == "2024-04-08 01:00:00+02:00"
+    page = json.loads((run / "explanation.json").read_text())
+    assert page["anomalies"][0]["from"] == str(local[480]) and page["anomalies"][0]["to"] == str(local[499])
+    found = pd.read_csv(run / "anomalies.csv")
+    assert [str(local[start]) for start in found["start"]] == found["from"].tolist()
