@@ -157,6 +157,32 @@ def test_formats(tmp_path):
     assert len(read_csv(packed)) == 30
 
 
+def test_decimal_commas(tmp_path):
+    """As spreadsheets of much of Europe export them, where semicolons part the cells."""
+    lines = ["day;load;heat", "2024-01-01;-1234,5;1,5", "2024-01-02;7;2,5", "2024-01-03;0,25;3", "2024-01-04;;4"]
+    path = write(tmp_path, lines)
+    series = read_csv(path, target="load", ahead=True)
+    assert series.tolist() == [-1234.5, 7.0, 0.25]
+    assert read_known(path, ["heat"], series)["heat"].tolist() == [1.5, 2.5, 3.0, 4.0]
+    tabs = write(tmp_path, [line.replace(";", "\t") for line in lines[:-1]])
+    assert read_csv(tabs, target="load").tolist() == [-1234.5, 7.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        (["1,234", "2,345", "3"], "'1,234'"),  # thousands, perhaps
+        (["1.5", "2,5", "3"], "'2,5'"),
+        (["1.234", "2,5", "3"], "'2,5'"),  # a point before thousands, perhaps
+        (["2,5", "1.234,5", "3"], "'1.234,5'"),
+    ],
+)
+def test_a_comma_that_may_be_something_else_is_refused(tmp_path, cells, refused):
+    lines = ["day;load", *(f"2024-01-0{day};{cell}" for day, cell in enumerate(cells, start=1))]
+    message = complaint(tmp_path, lines)
+    assert f"{refused} is not a number; write decimals with a point and no thousands marks" in message
+
+
 def test_tidy_sorts_snaps_and_averages(tmp_path):
     lines = [
         "time,v",
