@@ -24,7 +24,7 @@ class Attribute(Command):
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values."""
     time_format: str | None = None
-    """strptime's, for times that are not ISO 8601."""
+    """strptime's, for times that are not ISO 8601; unix: seconds since 1970, unix-ms: milliseconds."""
     timezone: str | None = None
     """Whose clocks the times are read from, such as Europe/Berlin, where they carry no offset."""
     model: Literal["cnn", "lstm", "transformer"] = "cnn"

@@ -37,7 +37,8 @@ class Forecast(Command):
     time: str = ""
     """The column of times; found by itself where it is called time, date, ... or comes first."""
     time_format: str = ""
-    """How times are written, where not as 2024-01-31 23:00; as strptime's %d/%m/%Y %H:%M."""
+    """How times are written, where not as 2024-01-31 23:00; as strptime's %d/%m/%Y %H:%M; unix: seconds since 1970,
+    unix-ms: milliseconds."""
     timezone: str = ""
     """Whose clocks the series follows, such as Europe/Berlin: times without an offset are read from them, and the days
     of people, whose beginning shifts in UTC when clocks change, stay whole for the models."""

@@ -35,7 +35,8 @@ def read_csv(
     Cells are parted by commas, semicolons or tabs; with the latter two, decimals may have a comma (1234,5).
 
     target: may be left out where there is only one column beside the time. time: may be left out where a column is
-    called time, date, ... or the first one holds times. time_format: strptime's, for times that are not ISO 8601.
+    called time, date, ... or the first one holds times. time_format: strptime's, for times that are not ISO 8601;
+        "unix" or "unix-ms" for (milli)seconds since 1970 in UTC.
     timezone: whose clock the times are read from, such as Europe/Berlin, where they carry no offset and clocks change.
     fill: what to do about gaps and missing values: "none" (refuse), "ffill", "interpolate" (linear) or "zero".
     tidy: a frequency, for published files known to be untidy: rows are sorted, times snapped to that grid, and rows

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lab.errors import InputError, unknown
 
@@ -113,9 +112,7 @@ def _time_column(table: Table) -> str | None:
     named = [column for column in table.columns if column.lower() in TIME_NAMES]
     if named:
         return named[0]
-    first = table.rows[0][0]
-    timed = not is_number(first) and not pd.isna(pd.to_datetime(first, errors="coerce", format="ISO8601", utc=True))
-    return table.columns[0] if timed else None
+    return table.columns[0] if looks_like_time(table.rows[0][0]) else None
 
 
 def time_column(table: Table, time: str | None) -> str:

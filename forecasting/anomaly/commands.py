@@ -32,7 +32,8 @@ class _Anomaly(Command):
     time: str | None = None
     """Column that holds the time; a CSV without times is counted by its rows."""
     time_format: str | None = None
-    """How the times are written, where not as 2024-01-31 23:00; strptime's, such as %d/%m/%Y."""
+    """How the times are written, where not as 2024-01-31 23:00; strptime's, such as %d/%m/%Y; unix: seconds since 1970,
+    unix-ms: milliseconds."""
     timezone: str | None = None
     """Whose clock the times are read from, where they carry no offset, and told on, such as Europe/Berlin."""
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"

@@ -157,6 +157,26 @@ def test_formats(tmp_path):
     assert len(read_csv(packed)) == 30
 
 
+@pytest.mark.parametrize(("unit", "name"), [("s", "unix"), ("ms", "unix-ms")])
+def test_times_may_count_from_1970(tmp_path, unit, name):
+    times = pd.date_range("2024-10-26 20:00", periods=40, freq="h", unit=unit)
+    path = write(tmp_path, ["ts,load", *(f"{time},{n}" for n, time in enumerate(times.astype("int64")))])
+    series = read_csv(path, time_format=name)
+    assert series.index.equals(times) and series.attrs["zone"] == "UTC" and series.tolist() == list(range(40))
+    assert read_csv(path, time_format=name, timezone="Europe/Berlin").attrs["zone"] == "Europe/Berlin"
+    days = pd.date_range("2024-10-20", periods=20, freq="D", tz="Europe/Berlin", unit=unit)
+    daily = write(tmp_path, ["ts,load", *(f"{day},1" for day in days.astype("int64"))])
+    assert read_csv(daily, time_format=name, timezone="Europe/Berlin").index.equals(days.tz_localize(None))
+    with pytest.raises(InputError, match=r"is not a time; .*--time-format \(unix, or unix-ms for milliseconds\)"):
+        read_csv(path)
+
+
+def test_a_first_column_that_may_be_times_is_read_as_such(tmp_path):
+    lines = ["Zeitpunkt;load", "31.01.2024 22:00;1", "31.01.2024 23:00;2", "01.02.2024 00:00;3"]
+    assert "'31.01.2024 22:00' is not a time; write it as" in complaint(tmp_path, lines)
+    assert read_csv(write(tmp_path, lines), time_format="%d.%m.%Y %H:%M").tolist() == [1, 2, 3]
+
+
 def test_decimal_commas(tmp_path):
     """As spreadsheets of much of Europe export them, where semicolons part the cells."""
     lines = ["day;load;heat", "2024-01-01;-1234,5;1,5", "2024-01-02;7;2,5", "2024-01-03;0,25;3", "2024-01-04;;4"]
