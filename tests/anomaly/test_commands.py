@@ -9,6 +9,7 @@ import pytest
 
 from forecasting.anomaly import bench
 from forecasting.anomaly.commands import Detect, Explain
+from forecasting.anomaly.datasets import Case
 from lab import cli
 from lab.errors import InputError
 from lab.run import Run
@@ -258,7 +259,8 @@ def test_times_are_told_on_the_clocks_of_the_zone(lab, csv, tmp_path, capsys):
     table = pd.read_csv(csv).assign(time=local.tz_localize(None))
     table.to_csv(tmp_path / "local.csv", index=False)
     words = ["explain", str(tmp_path / "local.csv"), "--timezone", "Europe/Berlin", "--epochs", "1", "--samples", "2"]
-    words += ["--start", "480", "--end", "500", "--runs", str(tmp_path), "--json"]
+    words += ["--start", "2024-04-08 01:00", "--end", "2024-04-08 20:00", "--train-end", "2024-04-04"]  # 480 to 499
+    words += ["--runs", str(tmp_path), "--json"]
     assert lab(words) == 0
     told = json.loads(capsys.readouterr().out)["sentences"][0]
     assert told.startswith("Between 01:00 and 20:00 on 8 April 2024 (Europe/Berlin): ")
@@ -268,3 +270,36 @@ def test_times_are_told_on_the_clocks_of_the_zone(lab, csv, tmp_path, capsys):
     assert page["anomalies"][0]["from"] == str(local[480]) and page["anomalies"][0]["to"] == str(local[499])
     found = pd.read_csv(run / "anomalies.csv")
     assert [str(local[start]) for start in found["start"]] == found["from"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("index", "given", "first", "last"),
+    [
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "2024-01-02 02:00", 26, 27),
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "2024-01-02 02:30", 27, 27),
+        (pd.date_range("2024-01-01", periods=100, freq="h", tz="Europe/Berlin"), "2024-01-02 02:00", 26, 27),
+        (pd.date_range("2024-01-01", periods=100, freq="h", tz="Europe/Berlin"), "2024-01-02 02:00Z", 27, 28),
+        (pd.date_range("2024-03-31", periods=100, freq="h", tz="Europe/Berlin"), "2024-03-31 02:30", 2, 3),  # skipped
+        (pd.date_range("2024-10-27", periods=100, freq="h", tz="Europe/Berlin"), "2024-10-27 02:00", 2, 3),  # twice
+        (pd.period_range("2015-01", periods=100, freq="M"), "2016-03", 14, 15),
+        (pd.RangeIndex(100), 7, 7, 7),
+    ],
+)
+def test_positions_may_be_given_as_times(index, given, first, last):
+    case = Case("load", pd.Series(np.arange(100.0), index))
+    assert bench.position(case, given, "--start") == first
+    assert bench.position(case, given, "--end", last=True) == last
+    assert bench.split(case, given) == first
+
+
+@pytest.mark.parametrize(
+    ("index", "given", "says"),
+    [
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "soon", "neither a position nor a time of load; write"),
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "2025-01-01", "is not inside load, which lasts from 2024"),
+        (pd.RangeIndex(100), "2025-01-01", "is no position, and load has no times"),
+    ],
+)
+def test_what_is_no_time_of_the_series_is_refused(index, given, says):
+    with pytest.raises(InputError, match=f"--train-end .*{says}"):
+        bench.split(Case("load", pd.Series(np.arange(100.0), index)), given)
