@@ -91,7 +91,8 @@ def test_detect_keeps_the_detector_and_tells_its_use_of_the_mixture(lab, csv, tm
     assert lab(["detect", csv, "--epochs", "2", "--runs", str(tmp_path), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out, parse_constant=refuse)
     assert 1 <= printed["metrics"]["anomaly/component_perplexity"] <= 5
-    detector = saved.load(tmp_path / "detect-views" / "model", "cpu")
+    detector = saved.load(str(tmp_path / "detect-views" / "model"), "cpu")
+    saved.save(str(tmp_path / "again"), detector)
     assert detector.threshold_ == printed["metrics"]["anomaly/threshold"]
 
 
