@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -58,7 +59,7 @@ class Attribute(Command):
             self.series, self.target, self.time, self.fill, time_format=self.time_format, timezone=self.timezone
         )
         choose(self.device)
-        name = self.name or slug(f"attribute-{self.series.rsplit('/', 1)[-1]}-{self.model}")
+        name = self.name or slug(f"attribute-{Path(self.series).name.split('.')[0]}-{self.model}")
         with Run.open(self.runs, name, settings_of(self), metrics=attributing.METRICS) as run:
             told = attributing.attribute(series, self.model, self.horizon, self.lookback, self.groups, self.samples,
                                          self.max_epochs, self.seed, self.device, run)  # fmt: skip
