@@ -133,9 +133,8 @@ def target_column(table: Table, target: str | None, time: str) -> str:
             return others[0]
         if not others:
             raise InputError(f"{table.path} has no column beside the times in {time!r}; add a column of numbers")
-        raise InputError(
-            f"{table.path} has {len(others)} columns of numbers; name one with --target: {', '.join(others)}"
-        )
+        which = f"beside {time!r}" if time else "of numbers"
+        raise InputError(f"{table.path} has {len(others)} columns {which}; name one with --target: {', '.join(others)}")
     if target == time:
         raise InputError(
             f"{table.path}: column {target!r} holds the times; name another with --target: {', '.join(others)}"

@@ -129,6 +129,11 @@ def said(stamp: pd.Timestamp, zone: str | None) -> str:
 
 def check_order(table: Table, column: str, stamps: pd.DatetimeIndex, zone: str | None = None) -> None:
     steps = np.diff(stamps.to_numpy())
+    if (steps <= np.timedelta64(0)).any() and (name := _key(table, column, stamps)) is not None:
+        raise InputError(
+            f"{table.path} holds several series, told apart by column {name!r}; keep the rows of one of them, or give "
+            "each a column of its own"
+        )
     if (backward := np.flatnonzero(steps < np.timedelta64(0))).size:
         row = int(backward[0]) + 1
         raise InputError(
@@ -141,6 +146,19 @@ def check_order(table: Table, column: str, stamps: pd.DatetimeIndex, zone: str |
             f"{table.at(row, column)}: {said(stamps[row], zone)} is there twice; keep one of the two rows"
             f"{clock_hint(stamps, row, zone)}"
         )
+
+
+def _key(table: Table, column: str, stamps: pd.DatetimeIndex) -> str | None:
+    """The column of names or whole numbers that tells apart the series of a file with one below or beside the other."""
+    if len(stamps) < 1.5 * stamps.nunique():
+        return None
+    for place, name in enumerate(table.columns):
+        cells = pd.Series([cells[place] for cells in table.rows])
+        if name != column and not cells.map(lambda cell: is_number(cell) and "." in cell).any():
+            steps = stamps.to_series(index=cells.index).groupby(cells).diff().dropna()
+            if len(steps) >= len(cells) // 2 and (steps > pd.Timedelta(0)).all():
+                return name
+    return None
 
 
 def clock_hint(stamps: pd.DatetimeIndex, row: int, zone: str | None) -> str:

@@ -177,6 +177,21 @@ def test_a_first_column_that_may_be_times_is_read_as_such(tmp_path):
     assert read_csv(write(tmp_path, lines), time_format="%d.%m.%Y %H:%M").tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("order", ["meter", "time"])
+@pytest.mark.parametrize("names", [("north", "south"), ("4711", "4712")])
+def test_several_series_below_one_another_are_told(tmp_path, names, order):
+    times = pd.date_range("2024-01-01", periods=20, freq="h")
+    table = pd.DataFrame({"time": [*times, *times], "meter": np.repeat(names, 20), "load": np.arange(40) % 7})
+    table = table.sort_values(order, kind="stable")
+    path = tmp_path / "views.csv"
+    table.to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"several series, told apart by column 'meter'; keep the rows of one of them"):
+        read_csv(path, target="load")
+    table.iloc[::-1].to_csv(path, index=False)  # sorted the wrong way, it is that
+    with pytest.raises(InputError, match="sort the rows"):
+        read_csv(path, target="load")
+
+
 def test_decimal_commas(tmp_path):
     """As spreadsheets of much of Europe export them, where semicolons part the cells."""
     lines = ["day;load;heat", "2024-01-01;-1234,5;1,5", "2024-01-02;7;2,5", "2024-01-03;0,25;3", "2024-01-04;;4"]
