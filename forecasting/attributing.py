@@ -120,8 +120,9 @@ def says(
         when = f"{words.span(clocks.shown(past, zone), start, end)} ({zone})"
     else:
         when = words.span(past, start, end)
+    mean, instead = words.amounts(found.forecast, found.forecast if normal is None else normal)
     text = (
-        f"The forecast of {unit}, {amount(found.forecast)} on average, is {difference} {higher} than from the usual "
+        f"The forecast of {unit}, {mean} on average, is {difference} {higher} than from the usual "
         f"past. What counts most: {when[:1].lower()}{when[1:]} ({'+' if worth > 0 else ''}{amount(worth)})"
     )
-    return text + (f"; had that been normal, it would be {amount(normal)}." if normal is not None else ".")
+    return text + (f"; had that been normal, it would be {instead}." if normal is not None else ".")

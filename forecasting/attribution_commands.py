@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -24,7 +25,7 @@ class Attribute(Command):
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values."""
     time_format: str | None = None
-    """strptime's, for times that are not ISO 8601."""
+    """strptime's, for times that are not ISO 8601; unix: seconds since 1970, unix-ms: milliseconds."""
     timezone: str | None = None
     """Whose clocks the times are read from, such as Europe/Berlin, where they carry no offset."""
     model: Literal["cnn", "lstm", "transformer"] = "cnn"
@@ -58,7 +59,7 @@ class Attribute(Command):
             self.series, self.target, self.time, self.fill, time_format=self.time_format, timezone=self.timezone
         )
         choose(self.device)
-        name = self.name or slug(f"attribute-{self.series.rsplit('/', 1)[-1]}-{self.model}")
+        name = self.name or slug(f"attribute-{Path(self.series).name.split('.')[0]}-{self.model}")
         with Run.open(self.runs, name, settings_of(self), metrics=attributing.METRICS) as run:
             told = attributing.attribute(series, self.model, self.horizon, self.lookback, self.groups, self.samples,
                                          self.max_epochs, self.seed, self.device, run)  # fmt: skip

@@ -102,6 +102,9 @@ class DirectForecaster(BaseForecaster):
             raise NotImplementedError(
                 f"{type(self).__name__} forecasts only steps after the series ends, not {steps.min()}"
             )
+        for name in ("lookback", "max_epochs"):
+            if (given := getattr(self, name, None)) is not None and given < 1:
+                raise InputError(f"{name} is {given}; give at least 1")
         _check_regular(y.index)
         self.horizon_ = int(steps.max())
         self.history_ = y

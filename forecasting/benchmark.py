@@ -88,8 +88,9 @@ def compare(
     networks, see `NetworkForecaster`. nominal: share of the values that the intervals are to cover.
 
     Returns one row a model, the naive ones first, then best first: model, MASE, sMAPE (percent), MAE (the series'
-    unit), means over origins; coverage (share of the held-out values within the intervals), seconds (fitting and
-    forecasting), epochs and parameters (0 for models without). Writes to `run`: leaderboard.csv (that table),
+    unit), means over origins; better (origins at which its MAE is below that of the best naive model); coverage (share
+    of the held-out values within the intervals), seconds (fitting and forecasting), epochs and parameters (0 for models
+    without). Writes to `run`: leaderboard.csv (that table),
     forecast.csv (time, model, forecast, lower, upper after the end of the series), backtest.csv (the same before it,
     with origin and truth), both as figures and as the page forecast.html, the fitted models, what they look at as
     figures, and under forecast/MODEL/ scalars an epoch, and figures of the validation part after some. Raises
@@ -125,6 +126,7 @@ def compare(
             "models are ranked by MAE", stacklevel=2,
         )  # fmt: skip
     forecasts = pd.concat(made, ignore_index=True)
+    table.insert(table.columns.get_loc("coverage"), "better", _better(table, forecasts[forecasts["row"] < len(series)]))
     write(run, series, table, forecasts, settled, horizon, nominal)
     for name, forecaster in fitted.items():
         for tag, figure in insight.figures(forecaster).items():
@@ -170,6 +172,13 @@ def best(table: pd.DataFrame) -> pd.Series:
 def beats_naive(table: pd.DataFrame) -> bool:
     """Whether any model does better than the best naive one; also where there is none but naive ones."""
     return bool(table["model"].map(is_naive).all() or not is_naive(best(table)["model"]))
+
+
+def _better(table: pd.DataFrame, held_out: pd.DataFrame) -> list[int]:
+    """At how many origins each model of the ranked `table` is closer than its first one, the best naive."""
+    errors = (held_out["truth"] - held_out["forecast"]).abs()
+    mean = errors.groupby([held_out["origin"], held_out["model"]]).mean().unstack()
+    return [int((mean[name] < mean[table["model"].iloc[0]]).sum()) for name in table["model"]]
 
 
 def _ranked(table: pd.DataFrame) -> pd.DataFrame:

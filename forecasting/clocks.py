@@ -91,6 +91,20 @@ def shown(index: pd.DatetimeIndex, zone: str) -> pd.DatetimeIndex:
     return index.tz_localize("UTC").tz_convert(zone).tz_localize(None)
 
 
+def spoken(index: pd.Index, steps: int) -> str:
+    """So many steps of a regular index in words: 24 hours, 96 steps of 15 minutes, 12 months; 5 steps without times."""
+    many = f"{steps} step{'s' * (steps > 1)}"
+    offset = getattr(index, "freq", None)
+    if offset is None:
+        return many
+    names = {"min": "minute", "s": "second", "h": "hour", "D": "day", "B": "business day", "W": "week", "M": "month",
+             "Q": "quarter", "Y": "year"}  # fmt: skip
+    name = names.get(index.freqstr.lstrip("0123456789").split("-")[0])
+    if name is None:
+        return many
+    return f"{steps} {name}{'s' * (steps > 1)}" if offset.n == 1 else f"{many} of {offset.n} {name}s"
+
+
 def stamps(index: pd.Index, attrs: Mapping[Hashable, Any]) -> list[str]:
     """Times as text, all with fractions of a second or none, as the file of a series with such attrs has them: days as
     days.

@@ -37,7 +37,8 @@ class Forecast(Command):
     time: str = ""
     """The column of times; found by itself where it is called time, date, ... or comes first."""
     time_format: str = ""
-    """How times are written, where not as 2024-01-31 23:00; as strptime's %d/%m/%Y %H:%M."""
+    """How times are written, where not as 2024-01-31 23:00; as strptime's %d/%m/%Y %H:%M; unix: seconds since 1970,
+    unix-ms: milliseconds."""
     timezone: str = ""
     """Whose clocks the series follows, such as Europe/Berlin: times without an offset are read from them, and the days
     of people, whose beginning shifts in UTC when clocks change, stay whole for the models."""
@@ -77,7 +78,7 @@ class Forecast(Command):
                 self._compare()
 
     def _compare(self) -> None:
-        from forecasting import benchmark
+        from forecasting import benchmark, clocks
         from lab.device import choose
         from lab.run import Run, slug
 
@@ -100,9 +101,13 @@ class Forecast(Command):
             run.finish(
                 {f"forecast/MASE/{model}": score for model, score in zip(table["model"], table["MASE"], strict=True)}
             )
-        protocol = f"{self.horizon} steps ahead, {settings.origins} origins, lookback {settings.lookback}"
+        steps, origins = clocks.spoken(series.index, self.horizon), settings.origins
+        protocol = f"{steps} ahead, {origins} origin{'s' * (origins > 1)}, lookback {settings.lookback}"
         shown = table.drop(columns="origins")  # said in the title
-        title = f"{self.series}: {series.name}, {protocol}; coverage of {100 * self.coverage:g} % intervals"
+        title = (
+            f"{self.series}: {series.name}, {protocol}; better: origins where it is closer than {table['model'][0]}; "
+        )
+        title += f"coverage of {100 * self.coverage:g} % intervals"
         self.show(title, list(shown.columns), shown.to_numpy().tolist())
         best = str(benchmark.best(table)["model"])
         if not benchmark.beats_naive(table):
@@ -114,7 +119,7 @@ class Forecast(Command):
 
     def _again(self, path: Path) -> None:
         """Forecast with the models of the run `path`."""
-        from forecasting import again
+        from forecasting import again, clocks
 
         source = again.open_run(path)
         for option in ("target", "time", "time_format", "timezone"):
@@ -134,7 +139,7 @@ class Forecast(Command):
             run.finish({})
         best = view.models[0]
         shown = table[table["model"] == best]
-        title = f"{self.series}: {series.name}, {steps} steps by {best} of {path}"
+        title = f"{self.series}: {series.name}, {clocks.spoken(series.index, steps)} by {best} of {path}"
         self.show(title, list(shown.columns), shown.to_numpy().tolist())
         self.done({"forecasts": table.to_dict(orient="records"), "best": best}, run.path)
 

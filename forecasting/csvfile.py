@@ -1,6 +1,7 @@
 """A user's CSV as a regular series. Everything that can be wrong with it is found here, once, and said in one line."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from forecasting.csvtable import (
     MISSING,
     Table,
+    decimal_commas,
     has_times,
     is_number,
     looks_like_time,
@@ -30,8 +32,11 @@ def read_csv(
 ) -> pd.Series:  # fmt: skip
     """The column `target` of a CSV (plain or gzip) as a float64 series on a regular time index with its frequency.
 
+    Cells are parted by commas, semicolons or tabs; with the latter two, decimals may have a comma (1234,5).
+
     target: may be left out where there is only one column beside the time. time: may be left out where a column is
-    called time, date, ... or the first one holds times. time_format: strptime's, for times that are not ISO 8601.
+    called time, date, ... or the first one holds times. time_format: strptime's, for times that are not ISO 8601;
+        "unix" or "unix-ms" for (milli)seconds since 1970 in UTC.
     timezone: whose clock the times are read from, such as Europe/Berlin, where they carry no offset and clocks change.
     fill: what to do about gaps and missing values: "none" (refuse), "ffill", "interpolate" (linear) or "zero".
     tidy: a frequency, for published files known to be untidy: rows are sorted, times snapped to that grid, and rows
@@ -55,7 +60,7 @@ def read_csv(
     values = numbers(table, target)
     if ahead and np.isnan(values[-1]):
         end = int(np.flatnonzero(~np.isnan(values))[-1]) + 1
-        table = Table(table.path, table.columns, table.rows[:end], table.lines[:end])
+        table = replace(table, rows=table.rows[:end], lines=table.lines[:end])
         values = values[:end]
     stamps, zone = read_times(table, time, time_format, timezone)
     day = None
@@ -130,7 +135,7 @@ def read_known(
     frequency = getattr(series.index, "freqstr", None)
     if frequency == "B":  # weekends that are known are of no use
         kept = np.flatnonzero(stamps.dayofweek < 5)
-        table = Table(table.path, table.columns, [table.rows[row] for row in kept], [table.lines[row] for row in kept])
+        table = replace(table, rows=[table.rows[row] for row in kept], lines=[table.lines[row] for row in kept])
         stamps = stamps[kept]
     check_order(table, time, stamps, zone)
     grid = regular(table, time, stamps, zone, frequency)
@@ -140,7 +145,8 @@ def read_known(
         place = table.columns.index(column)
         cells = pd.Series([cells[place] for cells in table.rows], index, dtype=object)
         cells[cells.str.lower().isin(MISSING - {"none"})] = None  # None is what some files call a day without holiday
-        words = not cells.dropna().map(is_number).mean() > 0.5  # one word among numbers is a slip, and refused as one
+        numeric = cells.dropna().map(is_number).mean() > 0.5 or decimal_commas(table, column)
+        words = not numeric  # one word among numbers is a slip, and refused as one
         known = cells.astype(str).where(cells.notna()) if words else pd.Series(numbers(table, column), index)
         if fill == "none" and len(empty := np.flatnonzero(known.isna().to_numpy())):
             raise InputError(

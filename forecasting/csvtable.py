@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lab.errors import InputError, unknown
 
-MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
+MISSING = {"", "nan", "na", "n/a", "#n/a", "null", "none", "-"}
 TIME_NAMES = {"time", "timestamp", "date", "datetime", "ds", "ts", "day", "month", "hour", "week"}
+COMMA = re.compile(r"[+-]?(\d+,\d+)([eE][+-]?\d+)?")  # 1234,5, as spreadsheets of much of Europe write it
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")  # 1,234 may be either
 HUGE = 1e150  # the squares of larger values, and so their standard deviation, are beyond float64
 
 
@@ -29,6 +30,7 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
     lines: list[int]
+    delimiter: str = ","
 
     def at(self, row: int, column: str) -> str:
         return f"{self.path} row {self.lines[row]}, column {column!r}"
@@ -83,7 +85,7 @@ def read_table(path: Path) -> Table:
     repeated = next((name for name in columns if columns.count(name) > 1), None)
     if repeated is not None:
         raise InputError(f"{path} row 1 names column {repeated!r} twice; give every column its own name")
-    return Table(path, columns, rows, lines)
+    return Table(path, columns, rows, lines, delimiter)
 
 
 @contextlib.contextmanager
@@ -110,9 +112,7 @@ def _time_column(table: Table) -> str | None:
     named = [column for column in table.columns if column.lower() in TIME_NAMES]
     if named:
         return named[0]
-    first = table.rows[0][0]
-    timed = not is_number(first) and not pd.isna(pd.to_datetime(first, errors="coerce", format="ISO8601", utc=True))
-    return table.columns[0] if timed else None
+    return table.columns[0] if looks_like_time(table.rows[0][0]) else None
 
 
 def time_column(table: Table, time: str | None) -> str:
@@ -133,9 +133,8 @@ def target_column(table: Table, target: str | None, time: str) -> str:
             return others[0]
         if not others:
             raise InputError(f"{table.path} has no column beside the times in {time!r}; add a column of numbers")
-        raise InputError(
-            f"{table.path} has {len(others)} columns of numbers; name one with --target: {', '.join(others)}"
-        )
+        which = f"beside {time!r}" if time else "of numbers"
+        raise InputError(f"{table.path} has {len(others)} columns {which}; name one with --target: {', '.join(others)}")
     if target == time:
         raise InputError(
             f"{table.path}: column {target!r} holds the times; name another with --target: {', '.join(others)}"
@@ -153,12 +152,26 @@ def is_number(text: str) -> bool:
     return "_" not in text  # Python reads 1_000, no spreadsheet does
 
 
+def decimal_commas(table: Table, column: str) -> bool:
+    """Whether a column's numbers have a comma before their decimals, and none a point: where commas part no cells, and
+    one of the numbers at least cannot be 1,234 with a mark of thousands.
+    """
+    place = table.columns.index(column)
+    texts = [cells[place] for cells in table.rows]
+    commas = [text for text in texts if COMMA.fullmatch(text)]
+    sure = any(not THOUSANDS.fullmatch(text) for text in commas)
+    return table.delimiter != "," and sure and not any("." in text for text in texts if is_number(text))
+
+
 def numbers(table: Table, column: str) -> np.ndarray:
     """The column as float64, NaN where it is empty."""
     place = table.columns.index(column)
+    commas = decimal_commas(table, column)
     values = np.empty(len(table.rows))
     for row, cells in enumerate(table.rows):
         text = cells[place]
+        if commas and COMMA.fullmatch(text):
+            text = text.replace(",", ".")
         if text.lower() in MISSING:
             values[row] = np.nan
             continue

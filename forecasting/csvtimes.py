@@ -14,6 +14,7 @@ from lab.errors import InputError
 CALENDAR = ((28, 31, "M"), (90, 92, "Q"), (365, 366, "Y"))
 _OFFSET = re.compile(r"\s*(Z|[+-]\d\d?(:?\d\d)?)$")
 _SHORT = re.compile(r"\d{4}(-?\d\d)?")  # a year, or a year and a month
+UNIX = {"unix": "s", "unix-ms": "ms"}  # --time-format: the unit of numbers that count from 1970 in UTC
 RUN = 3  # rows in a row with another step that make another frequency; one or two may be missing rows
 LARGEST = 20  # times the rows that a file may grow to when its gaps are filled; more means a stamp is wrong
 
@@ -30,7 +31,11 @@ def read_times(
         (row for row, text in enumerate(texts) if form == "ISO8601" and is_number(text) and len(text) != 4), None
     )
     try:
-        stamps = pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce", utc=offsets)
+        if form in UNIX:
+            counts = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce")
+            stamps = pd.to_datetime(counts, unit=UNIX[form], errors="coerce", utc=True)
+        else:
+            stamps = pd.to_datetime(pd.Series(texts, dtype=object), format=form, errors="coerce", utc=offsets)
     except (ValueError, re.error) as error:
         raise InputError(
             f"{table.path}: --time-format {form!r} cannot be used ({error}); write it as strptime's, %d/%m/%Y %H:%M"
@@ -38,15 +43,19 @@ def read_times(
     bad = np.flatnonzero(stamps.isna().to_numpy())
     wrong = min([int(row) for row in bad[:1]] + ([] if numbers is None else [numbers]), default=None)
     if wrong is not None:
+        counted = (
+            is_number(texts[wrong]) and abs(float(texts[wrong])) > 1e8
+        )  # from 1970; days in spreadsheets are fewer
+        such = "unix, or unix-ms for milliseconds" if counted else "such as %d/%m/%Y"
         raise InputError(
             f"{table.at(wrong, column)}: {texts[wrong][:40]!r} is not a time; write it as 2024-01-31 23:00, "
-            "or describe it with --time-format (such as %d/%m/%Y)"
+            f"or describe it with --time-format ({such})"
         )
     if timezone is not None:
         check_zone(timezone)
     if offsets:
         utc = pd.DatetimeIndex(stamps.dt.tz_localize(None))
-        days = _days(shown(utc, timezone) if timezone else _without_offset(texts, form))
+        days = _days(shown(utc, timezone) if timezone else utc if form in UNIX else _without_offset(texts, form))
         return (utc, timezone or "UTC") if days is None else (days, None)
     local = pd.DatetimeIndex(stamps)
     if timezone is None or len(local) < 2 or pd.Series(local).diff().mode().iloc[0] >= pd.Timedelta(days=1):
@@ -57,7 +66,7 @@ def read_times(
 def _with_offset(table: Table, column: str, texts: list[str], time_format: str | None) -> bool:
     """Whether the times carry an offset. Raises InputError where only some do."""
     if time_format is not None:
-        return "%z" in time_format
+        return "%z" in time_format or time_format in UNIX
     has = [(":" in text or "T" in text) and _OFFSET.search(text) is not None for text in texts]
     if any(has) and not all(has):
         row = has.index(not has[0])
@@ -120,6 +129,11 @@ def said(stamp: pd.Timestamp, zone: str | None) -> str:
 
 def check_order(table: Table, column: str, stamps: pd.DatetimeIndex, zone: str | None = None) -> None:
     steps = np.diff(stamps.to_numpy())
+    if (steps <= np.timedelta64(0)).any() and (name := _key(table, column, stamps)) is not None:
+        raise InputError(
+            f"{table.path} holds several series, told apart by column {name!r}; keep the rows of one of them, or give "
+            "each a column of its own"
+        )
     if (backward := np.flatnonzero(steps < np.timedelta64(0))).size:
         row = int(backward[0]) + 1
         raise InputError(
@@ -132,6 +146,19 @@ def check_order(table: Table, column: str, stamps: pd.DatetimeIndex, zone: str |
             f"{table.at(row, column)}: {said(stamps[row], zone)} is there twice; keep one of the two rows"
             f"{clock_hint(stamps, row, zone)}"
         )
+
+
+def _key(table: Table, column: str, stamps: pd.DatetimeIndex) -> str | None:
+    """The column of names or whole numbers that tells apart the series of a file with one below or beside the other."""
+    if len(stamps) < 1.5 * stamps.nunique():
+        return None
+    for place, name in enumerate(table.columns):
+        cells = pd.Series([cells[place] for cells in table.rows])
+        if name != column and not cells.map(lambda cell: is_number(cell) and "." in cell).any():
+            steps = stamps.to_series(index=cells.index).groupby(cells).diff().dropna()
+            if len(steps) >= len(cells) // 2 and (steps > pd.Timedelta(0)).all():
+                return name
+    return None
 
 
 def clock_hint(stamps: pd.DatetimeIndex, row: int, zone: str | None) -> str:

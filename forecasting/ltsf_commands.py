@@ -98,7 +98,7 @@ class BenchmarkForecasters(Command):
             boards, errors = rolling.measure(todo, self.seeds, self.models, run, self.device)
             table = rolling.summary(boards)
             rolling.report(boards, errors, table, run)
-        title = f"Rolling origin, mean over {len(todo)} task{'s' * (len(todo) > 1)}, {_seeds(self.seeds)}"
+        title = f"Rolling origin, mean over {len(todo)} task{'s' * (len(todo) > 1)}, {_seeds(boards['seed'].nunique())}"
         self.show(title, list(table.columns), table.to_numpy().tolist())
         self.done({"models": table.to_dict(orient="records"), "series": boards.to_dict(orient="records")}, run.path)
 

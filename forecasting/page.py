@@ -19,7 +19,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from forecasting import svg
-from forecasting.clocks import extended, shown, stamps
+from forecasting.clocks import extended, shown, spoken, stamps
 from lab import plots
 from lab.jsonfile import strict, write_text
 
@@ -138,7 +138,8 @@ def _contents(view: View) -> dict[str, Any]:
             back = path(count - first, lower)[1:].split("L")[::-1]
             band = path(count - first, upper) + "L" + "L".join(back) + "Z"
         past = [part for _, part in of[of["row"] < count].groupby("origin", sort=False)]
-        colour = plots.COLOURS.get(name, plots.PURPLE if number % 2 else plots.VERMILION)
+        other = plots.COLOURS["naive"] if "naive" in name else plots.PURPLE if number % 2 else plots.VERMILION
+        colour = plots.COLOURS.get(name, other)
         models.append({
             "id": f"m{number}", "name": name, "plain": name not in ("cnn", "lstm", "transformer"),
             "colour": f"light-dark({colour}, {DARK.get(colour, colour)})", "shown": number == 0 or "naive" in name,
@@ -181,7 +182,7 @@ def _words(view: View, best: str, share: str) -> dict[str, Any]:
     zone = view.series.attrs.get("zone")
     about = f"{len(view.series):,} values to {stamps(view.series.index[-1:], view.series.attrs)[0]}"
     about += f"; times are those of {zone}" if zone else ""
-    title = f"{view.series.name}: the next {view.horizon} steps"
+    title = f"{view.series.name}: the next {spoken(view.series.index, view.horizon)}"
     if view.table is None:
         return {"title": title, "about": about, "warning": "", "protocol": view.note, "columns": [], "rows": []}
     table = view.table.set_index("model")
@@ -196,8 +197,9 @@ def _words(view: View, best: str, share: str) -> dict[str, Any]:
         "warning": "" if beaten or not others else
         f"No model beats {best} on the held-out end of this series: take its forecast, or give more data.",
         "protocol": f"Errors over the last {view.origins} times {view.horizon} values, each forecast from what came "
-        "before alone; less is better. MASE 1 is the error of the seasonal naive within the past; coverage is the "
-        f"share of those values inside the {share} intervals.",
+        "before alone; less is better. MASE 1 is the error of the seasonal naive within the past, sMAPE is in percent "
+        f"and MAE in the unit of {view.series.name}; better counts at how many of the {view.origins} a model is closer "
+        f"than {naive.name}; coverage is the share of the values inside the {share} intervals.",
         "rows": [[svg.number(cell) if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell
                   for cell in row] for row in view.table[columns].to_numpy(object).tolist()],
     }  # fmt: skip

@@ -32,22 +32,22 @@ CLASSES: dict[str, type[DirectForecaster]] = {
 HERE = ("device", "callback")  # constructor arguments that belong to the machine, not to the model
 
 
-def save(folder: Path, forecasters: Mapping[str, DirectForecaster]) -> None:
+def save(folder: str | Path, forecasters: Mapping[str, DirectForecaster]) -> None:
     """Write each fitted forecaster under `folder`.
 
     Raises TypeError for a setting that JSON does not hold, InputError for one fitted to a panel of series.
     """
     for name, forecaster in forecasters.items():
-        checkpoint.save(folder / name, 0, _state(forecaster), keep=1)
+        checkpoint.save(Path(folder) / name, 0, _state(forecaster), keep=1)
 
 
-def load(folder: Path, device: str = "auto") -> dict[str, DirectForecaster]:
+def load(folder: str | Path, device: str = "auto") -> dict[str, DirectForecaster]:
     """The forecasters under `folder`, by name, as they were when saved.
 
     Raises InputError if there is none, or if one is damaged.
     """
     found = {}
-    for path in sorted(folder.glob("*/step-*")):
+    for path in sorted(Path(folder).glob("*/step-*")):
         try:
             found[path.parent.name] = _restored(checkpoint.load(path), device)
         except checkpoint.CorruptCheckpoint as error:

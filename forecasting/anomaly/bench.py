@@ -34,24 +34,51 @@ class Detection:
         return [(int(start), int(end)) for start, end in zip(self.table["start"], self.table["end"], strict=True)]
 
 
-def split(case: Case, train_end: float | None = None) -> int:
-    """Where the training part ends, as a position: the case's own unless given as a position or a share below 1.
+def position(case: Case, given: float | str, option: str, last: bool = False) -> float:
+    """`given` itself, or the position of a time: of the first sample that is not before it; last: after the one at it.
+
+    A time without an offset is one on the clocks that the series is told on. Raises InputError for a time that cannot
+    be read, outside the series or of a series without times.
+    """
+    if not isinstance(given, str):
+        return given
+    index = case.series.index
+    if isinstance(index, pd.PeriodIndex):
+        index = index.to_timestamp()
+    if not isinstance(index, pd.DatetimeIndex):
+        raise InputError(f"{option} {given} is no position, and {case.name} has no times; count its samples from 0")
+    try:
+        stamp = pd.Timestamp(given)
+        if (stamp.tz is None) != (index.tz is None):
+            stamp = stamp.tz_localize(index.tz, ambiguous=True, nonexistent="shift_forward")
+    except (ValueError, TypeError):
+        raise InputError(
+            f"{option} {given!r} is neither a position nor a time of {case.name}; write it as {index[0]}"
+        ) from None
+    if not index[0] <= stamp <= index[-1]:
+        raise InputError(f"{option} {given} is not inside {case.name}, which lasts from {index[0]} to {index[-1]}")
+    return int(index.searchsorted(stamp, side="right" if last else "left"))
+
+
+def split(case: Case, train_end: float | str | None = None) -> int:
+    """Where the training part ends, as a position: the case's own unless given: a position, a share below 1 or a time.
 
     Raises InputError where it leaves nothing to train on or nothing to look at.
     """
     length = len(case.series)
     if train_end is None:
         return case.train_end if case.train_end is not None else length // 2
-    position = int(train_end * length) if 0 < train_end < 1 else train_end
-    if not 0 < position < length or position != int(position):  # NaN is not above 0
+    train_end = position(case, train_end, "--train-end")
+    place = int(train_end * length) if 0 < train_end < 1 else train_end
+    if not 0 < place < length or place != int(place):  # NaN is not above 0
         raise InputError(
             f"--train-end {train_end:g} does not split the series of {length} samples; "
             f"give a position from 1 to {length - 1} or a share such as 0.5"
         )
-    return int(position)
+    return int(place)
 
 
-def detect(case: Case, run: Run, detector: ScoreDetector, train_end: float | None = None) -> Detection:
+def detect(case: Case, run: Run, detector: ScoreDetector, train_end: float | str | None = None) -> Detection:
     """Fit `detector` on the part before `train_end`, score the whole series and list what is anomalous after it.
 
     Writes anomalies.csv, the figure anomaly/scores, scalars and text, and what the detector itself has to show
@@ -137,9 +164,13 @@ def _when(moment: object) -> str:
 
 
 def axis(series: pd.Series) -> np.ndarray:
+    """For drawing: times with a zone as the clocks there show them."""
     index = series.index
+    if isinstance(index, pd.DatetimeIndex):
+        index = index.tz_localize(None)
     return index.to_timestamp().to_numpy() if isinstance(index, pd.PeriodIndex) else index.to_numpy()
 
 
 def time_name(series: pd.Series) -> str:
-    return str(series.index.name or "position (samples)")
+    zone = getattr(series.index, "tz", None)
+    return str(series.index.name or "position (samples)") + (f" ({zone})" if zone else "")

@@ -32,13 +32,15 @@ class _Anomaly(Command):
     time: str | None = None
     """Column that holds the time; a CSV without times is counted by its rows."""
     time_format: str | None = None
-    """How the times are written, where not as 2024-01-31 23:00; strptime's, such as %d/%m/%Y."""
+    """How the times are written, where not as 2024-01-31 23:00; strptime's, such as %d/%m/%Y; unix: seconds since 1970,
+    unix-ms: milliseconds."""
     timezone: str | None = None
-    """Whose clock the times are read from, such as Europe/Berlin, where they carry no offset and clocks change."""
+    """Whose clock the times are read from, where they carry no offset, and told on, such as Europe/Berlin."""
     fill: Literal["none", "ffill", "interpolate", "zero"] = "none"
     """What to do about gaps and missing values."""
-    train_end: float | None = None
-    """Where the normal part to learn from ends: a position, or a share below 1. Default: the series' own, else 0.5."""
+    train_end: float | str | None = None
+    """Where the normal part to learn from ends: a position, a share below 1, or a time, the first that is not part of
+    it. Default: the series' own, else 0.5."""
     period: int | None = None
     """Samples in one repetition; estimated when left out."""
     window: int | None = None
@@ -55,7 +57,11 @@ class _Anomaly(Command):
     device: str = "auto"
     """auto, cpu or cuda."""
 
-    def _open(self, command: str, interval: tuple[int, int] | None = None) -> "tuple[Case, Run]":
+    def _interval(self, case: "Case") -> tuple[int, int] | None:
+        """What is asked for, as positions."""
+        return None
+
+    def _open(self, command: str) -> "tuple[Case, Run]":
         """The series, checked, and a run to write to; wrong input leaves no run behind."""
         check_seed(self.seed)
         from forecasting.anomaly import bench, counterfactual, datasets
@@ -68,7 +74,7 @@ class _Anomaly(Command):
         )  # fmt: skip
         self._detector().check(bench.split(case, self.train_end))
         choose(self.device)
-        if interval:
+        if interval := self._interval(case):
             known = case.series.to_numpy(float)[: bench.split(case, self.train_end)]
             counterfactual.check(len(case.series), *interval, 1, self._detector()._period_of(known))
         name = self.name or slug(f"{command}-{Path(case.name).name}")
@@ -138,10 +144,10 @@ class Detect(_Anomaly):
 class Explain(_Anomaly):
     """Show what would have been normal: redraw an anomaly many times, given its surroundings."""
 
-    start: int | None = None
-    """First position of the interval to explain; default: the strongest anomalies, --top of them."""
-    end: int | None = None
-    """The position after its last."""
+    start: int | str | None = None
+    """First position of the interval to explain, or its time; default: the strongest anomalies, --top of them."""
+    end: int | str | None = None
+    """The position after its last, or the time of its last."""
     samples: int = 20
     """How often it is redrawn."""
     top: int = 3
@@ -152,12 +158,12 @@ class Explain(_Anomaly):
 
         if (self.start is None) != (self.end is None):
             raise InputError("--start and --end go together; give both, or neither for the strongest anomalies")
-        interval = None if self.start is None or self.end is None else (self.start, self.end)
         if not 1 <= self.samples <= SAMPLES:
             raise InputError(f"--samples is {self.samples}; give at least 1 and at most {SAMPLES}")
         if self.top < 1:
             raise InputError(f"--top is {self.top}; give at least 1")
-        case, run = self._open("explain", interval)
+        case, run = self._open("explain")
+        interval = self._interval(case)
         with run:
             found = bench.detect(case, run, self._detector(), self.train_end)
             explained = explaining.explain(case, run, found, interval, self.samples, self.seed, self.top)
@@ -180,6 +186,15 @@ class Explain(_Anomaly):
             "sentences": [each.sentence for each in explained],
         }
         self.done(told, run.path)
+
+    def _interval(self, case: "Case") -> tuple[int, int] | None:
+        from forecasting.anomaly import bench
+
+        if self.start is None or self.end is None:
+            return None
+        return (
+            int(bench.position(case, self.start, "--start")), int(bench.position(case, self.end, "--end", last=True)),
+        )  # fmt: skip
 
 
 @dataclass(kw_only=True)

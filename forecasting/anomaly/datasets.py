@@ -38,7 +38,8 @@ def load(
 ) -> Case:  # fmt: skip
     """A named series or a CSV. Beside `mitdb` and `web-traffic-anomaly`, all that forecasting.datasets.load knows.
 
-    A CSV needs no times here: without, its rows are counted from 0. time_format, timezone: as `csvfile.read_csv`.
+    A CSV needs no times here: without, its rows are counted from 0. time_format, timezone: as `csvfile.read_csv`; times
+    that it brings to UTC are given on the clocks of their zone, so that they are told as people there read them.
     Raises InputError for an unknown name or a file that cannot be used.
     """
     from pathlib import Path
@@ -59,6 +60,8 @@ def load(
         series = csvfile.read_steps(name_or_path, target, fill)
     if series is None:
         series = datasets.load(name_or_path, target, time, fill, time_format=time_format, timezone=timezone)
+        if zone := series.attrs.get("zone"):
+            series.index = pd.DatetimeIndex(series.index).tz_localize("UTC").tz_convert(zone)
     return Case(Path(name_or_path).name.split(".")[0], series)
 
 

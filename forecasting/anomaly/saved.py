@@ -23,7 +23,7 @@ LEARNED = (
 )
 
 
-def save(folder: Path, detector: MaskedDetector) -> None:
+def save(folder: str | Path, detector: MaskedDetector) -> None:
     """Write the fitted `detector` to `folder`. Raises InputError for one of another kind."""
     if not isinstance(detector, MaskedDetector):
         raise InputError(
@@ -35,17 +35,17 @@ def save(folder: Path, detector: MaskedDetector) -> None:
         "params": params, "learned": {name: getattr(detector, name) for name in LEARNED},
         "shape": asdict(detector.network_.shape), "network": dict(detector.network_.state_dict()),
     }  # fmt: skip
-    checkpoint.save(folder, 0, state, keep=1)
+    checkpoint.save(Path(folder), 0, state, keep=1)
 
 
-def load(folder: Path, device: str = "auto") -> MaskedDetector:
+def load(folder: str | Path, device: str = "auto") -> MaskedDetector:
     """The detector as it was when saved. Raises InputError if there is none, or a damaged or older one."""
     import torch
 
     from forecasting.anomaly.masked import MaskedNetwork, Shape
     from lab.device import choose
 
-    newest = max(folder.glob("step-*"), default=None)
+    newest = max(Path(folder).glob("step-*"), default=None)
     if newest is None:
         raise InputError(f"{folder} holds no saved detector; name the folder `model` of a run of lab detect")
     try:

@@ -90,21 +90,21 @@ class Stream:
             self._score = float(detector._latest(steps, np.array([len(steps)]))[0])
         return self._score
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the state to `folder`: safetensors and JSON, nothing that runs when it is read. Not the detector."""
         state = {
             "steps": self._steps, "sum": self._sum, "count": self._count, "samples": self.samples,
             "score": self._score, "threshold": self.threshold_, "memory": self.memory, "of": _of(self.detector),
         }  # fmt: skip
-        checkpoint.save(folder, self.samples, state, keep=1)
+        checkpoint.save(Path(folder), self.samples, state, keep=1)
 
     @classmethod
-    def load(cls, folder: Path, detector: ScoreDetector) -> "Stream":
+    def load(cls, folder: str | Path, detector: ScoreDetector) -> "Stream":
         """The stream as it was saved, on the detector it was made with.
 
         Raises InputError for a folder without one, for a damaged one, and for another detector.
         """
-        newest = max(folder.glob("step-*"), default=None)
+        newest = max(Path(folder).glob("step-*"), default=None)
         if newest is None:
             raise InputError(f"{folder} holds no saved stream; save one there first")
         try:

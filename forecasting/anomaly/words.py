@@ -58,9 +58,11 @@ def sentence(index: pd.Index, start: int, values: np.ndarray, paths: np.ndarray,
     parts = [part for part in (_level(found, paths, unit), _shape(index, start, values, usual, found, scale)) if part]
     if not parts:
         there, should = amounts(found.most_value, found.most_usual)
-        where = f"{_moment(index, start + found.most, start, len(values))} ({there} instead of {should})"
-        parts = [f"{unit} off the usual course by {amount(found.off)} on average, most at {where}"]
-    return f"{span(index, start, start + len(values))}: {'; '.join(parts)}."
+        where = f"{_when(index, start + found.most, start, len(values))} ({there} instead of {should})"
+        parts = [f"{unit} off the usual course by {amount(found.off)} on average, most {where}"]
+    zone = getattr(index, "tz", None)
+    clocks = f" ({zone})" if zone and not _coarse(_stamps(index)) else ""
+    return f"{span(index, start, start + len(values))}{clocks}: {'; '.join(parts)}."
 
 
 def _level(found: Numbers, paths: np.ndarray, unit: str) -> str:
@@ -90,15 +92,13 @@ def _shape(index: pd.Index, start: int, values: np.ndarray, usual: np.ndarray, f
         lower = sign * usual[top] - (sign * values).max() > height / 2
         if height > PEAK * scale and lower and left < MISSING * height:
             part = _part_of_day(index, start + top)
-            where = f"{amount(float(usual[top]))} at {_moment(index, start + top, start, len(values))}"
+            where = f"{amount(float(usual[top]))} {_when(index, start + top, start, len(values))}"
             return f"the usual {part}{what} ({where}) is missing"
     off = np.abs(values - usual) > 0.5 * abs(found.most_value - found.most_usual)
     if off.mean() <= FEW and abs(found.most_value - found.most_usual) > PEAK * scale:
         what = "spike" if found.most_value > found.most_usual else "dip"
         there, should = amounts(found.most_value, found.most_usual)
-        return (
-            f"a {what} to {there} at {_moment(index, start + found.most, start, len(values))}, where {should} is usual"
-        )
+        return f"a {what} to {there} {_when(index, start + found.most, start, len(values))}, where {should} is usual"
     return ""
 
 
@@ -160,6 +160,19 @@ def _moment(index: pd.Index, at: int, start: int | None = None, width: int = 1) 
     return f"{_clock(stamps, at)} on {stamps[at]:%-d %B}" if several else _clock(stamps, at)
 
 
+def _when(index: pd.Index, at: int, start: int, width: int) -> str:
+    """`_moment` with what goes before it: at 09:00, on 2 May 2024, in May 2024."""
+    stamps = _stamps(index)
+    if stamps is None or not _coarse(stamps):
+        return f"at {_moment(index, at, start, width)}"
+    return f"{_before(index)} {_moment(index, at, start, width)}"
+
+
+def _before(index: pd.Index) -> str:
+    """What goes before a day, or a month, quarter or year."""
+    return "in" if isinstance(index, pd.PeriodIndex) and not index.freqstr.startswith("D") else "on"
+
+
 def span(index: pd.Index, start: int, end: int) -> str:
     """The time from sample `start` to the one before `end`, in words."""
     stamps = _stamps(index)
@@ -171,10 +184,8 @@ def span(index: pd.Index, start: int, end: int) -> str:
         return f"Between {prefix}{_moment(index, start)} and {_moment(index, end - 1)}{unit}"
     first, last = stamps[start], stamps[end - 1]
     if _coarse(stamps):
-        one = "In" if isinstance(index, pd.PeriodIndex) and not index.freqstr.startswith("D") else "On"
-        return (
-            f"From {_day(index, start)} to {_day(index, end - 1)}" if end - start > 1 else f"{one} {_day(index, start)}"
-        )
+        one = f"{_before(index).capitalize()} {_day(index, start)}"
+        return f"From {_day(index, start)} to {_day(index, end - 1)}" if end - start > 1 else one
     if first.date() == last.date():
         if end - start == 1:
             return f"At {_clock(stamps, start)} on {first:%-d %B %Y}"

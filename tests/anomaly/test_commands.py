@@ -9,6 +9,7 @@ import pytest
 
 from forecasting.anomaly import bench
 from forecasting.anomaly.commands import Detect, Explain
+from forecasting.anomaly.datasets import Case
 from lab import cli
 from lab.errors import InputError
 from lab.run import Run
@@ -90,7 +91,8 @@ def test_detect_keeps_the_detector_and_tells_its_use_of_the_mixture(lab, csv, tm
     assert lab(["detect", csv, "--epochs", "2", "--runs", str(tmp_path), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out, parse_constant=refuse)
     assert 1 <= printed["metrics"]["anomaly/component_perplexity"] <= 5
-    detector = saved.load(tmp_path / "detect-views" / "model", "cpu")
+    detector = saved.load(str(tmp_path / "detect-views" / "model"), "cpu")
+    saved.save(str(tmp_path / "again"), detector)
     assert detector.threshold_ == printed["metrics"]["anomaly/threshold"]
 
 
@@ -249,3 +251,56 @@ def test_what_may_be_times_is_not_passed_over(lab, csv, tmp_path, capsys):
     table[["views"]].to_csv(tmp_path / "last.csv", index=False)
     assert lab([*words, "--timezone", "Europe/Berlin"]) == 2
     assert "names no column of times" in capsys.readouterr().err
+
+
+def test_times_are_told_on_the_clocks_of_the_zone(lab, csv, tmp_path, capsys):
+    """The change of clocks lies before the anomaly: in UTC it would be told an hour early."""
+    utc = pd.date_range("2024-03-18 23:00", periods=600, freq="h", tz="UTC")
+    local = utc.tz_convert("Europe/Berlin")
+    table = pd.read_csv(csv).assign(time=local.tz_localize(None))
+    table.to_csv(tmp_path / "local.csv", index=False)
+    words = ["explain", str(tmp_path / "local.csv"), "--timezone", "Europe/Berlin", "--epochs", "1", "--samples", "2"]
+    words += ["--start", "2024-04-08 01:00", "--end", "2024-04-08 20:00", "--train-end", "2024-04-04"]  # 480 to 499
+    words += ["--runs", str(tmp_path), "--json"]
+    assert lab(words) == 0
+    told = json.loads(capsys.readouterr().out)["sentences"][0]
+    assert told.startswith("Between 01:00 and 20:00 on 8 April 2024 (Europe/Berlin): ")
+    run = tmp_path / "explain-local"
+    assert pd.read_csv(run / "counterfactuals.csv")["time"][0] == str(local[480]) == "2024-04-08 01:00:00+02:00"
+    page = json.loads((run / "explanation.json").read_text())
+    assert page["anomalies"][0]["from"] == str(local[480]) and page["anomalies"][0]["to"] == str(local[499])
+    found = pd.read_csv(run / "anomalies.csv")
+    assert [str(local[start]) for start in found["start"]] == found["from"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("index", "given", "first", "last"),
+    [
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "2024-01-02 02:00", 26, 27),
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "2024-01-02 02:30", 27, 27),
+        (pd.date_range("2024-01-01", periods=100, freq="h", tz="Europe/Berlin"), "2024-01-02 02:00", 26, 27),
+        (pd.date_range("2024-01-01", periods=100, freq="h", tz="Europe/Berlin"), "2024-01-02 02:00Z", 27, 28),
+        (pd.date_range("2024-03-31", periods=100, freq="h", tz="Europe/Berlin"), "2024-03-31 02:30", 2, 3),  # skipped
+        (pd.date_range("2024-10-27", periods=100, freq="h", tz="Europe/Berlin"), "2024-10-27 02:00", 2, 3),  # twice
+        (pd.period_range("2015-01", periods=100, freq="M"), "2016-03", 14, 15),
+        (pd.RangeIndex(100), 7, 7, 7),
+    ],
+)
+def test_positions_may_be_given_as_times(index, given, first, last):
+    case = Case("load", pd.Series(np.arange(100.0), index))
+    assert bench.position(case, given, "--start") == first
+    assert bench.position(case, given, "--end", last=True) == last
+    assert bench.split(case, given) == first
+
+
+@pytest.mark.parametrize(
+    ("index", "given", "says"),
+    [
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "soon", "neither a position nor a time of load; write"),
+        (pd.date_range("2024-01-01", periods=100, freq="h"), "2025-01-01", "is not inside load, which lasts from 2024"),
+        (pd.RangeIndex(100), "2025-01-01", "is no position, and load has no times"),
+    ],
+)
+def test_what_is_no_time_of_the_series_is_refused(index, given, says):
+    with pytest.raises(InputError, match=f"--train-end .*{says}"):
+        bench.split(Case("load", pd.Series(np.arange(100.0), index)), given)

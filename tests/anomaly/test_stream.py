@@ -61,8 +61,10 @@ def test_steps_of_several_samples_are_taken_in_as_they_grow(tmp_path):
     assert scores[-1] == pytest.approx(last, abs=1e-4)
     assert len(stream._steps) == stream.memory and stream._count == 0
     stream.update(smooth[2460:2463])  # half a step
-    stream.save(tmp_path)
-    assert np.array_equal(Stream.load(tmp_path, detector).update(smooth[2463:2470]), stream.update(smooth[2463:2470]))
+    stream.save(str(tmp_path))  # as text too
+    assert np.array_equal(
+        Stream.load(str(tmp_path), detector).update(smooth[2463:2470]), stream.update(smooth[2463:2470])
+    )
 
 
 @pytest.mark.parametrize(

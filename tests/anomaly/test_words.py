@@ -100,3 +100,14 @@ def test_months_are_told_as_months_and_one_sample_as_one():
     assert said(lambda part: 2 * part, 40, 41, months).startswith("In May 2019: ")
     assert said(lambda part: 2 * part, 40, 41, pd.RangeIndex(96)).startswith("At sample 40: ")
     assert said(lambda part: 2 * part, 40, 41).startswith("At 16:00 on 2 May 2024: ")
+
+
+def test_days_are_on_and_months_in():
+    values, paths = np.full(12, 10.0), np.full((5, 12), 10.0) + np.linspace(-0.1, 0.1, 5)[:, None]
+    values[7] = 60.0
+    for index, says in (
+        (pd.date_range("2024-05-01", periods=30, freq="D"), "a spike to 60 on 10 May 2024, where 10 is usual"),
+        (pd.period_range("2024-01", periods=30, freq="M"), "a spike to 60 in October 2024, where 10 is usual"),
+        (pd.date_range("2024-05-01", periods=30, freq="h"), "a spike to 60 at 09:00, where 10 is usual"),
+    ):
+        assert says in sentence(index, 2, values, paths, 5.0, "load")

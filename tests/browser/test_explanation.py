@@ -84,3 +84,22 @@ def test_it_zooms_by_button_and_by_key(folder, tmp_path):
     assert left < first["from"] and first["to"] < right and near != ends
     assert wider.split(" to ")[0] < left and right <= wider.split(" to ")[1]  # the series may end there
     assert int(marks) == json.loads((folder / "explanation.json").read_text())["found"]
+
+
+@needs_browser
+def test_every_axis_has_its_marks(folder, tmp_path):
+    """Of 52 to 148 one round value alone was marked, whose digits could not be told, and nothing was drawn."""
+    script = """
+      let least = Infinity, most = 0;
+      const counts = (low, high) => {
+        const ticks = nice(low, high);
+        least = Math.min(least, ticks.length); most = Math.max(most, ticks.length);
+        return ticks.map(tick => text(tick || 0, ticks[1] - ticks[0], Math.max(...ticks.map(Math.abs)))).join(" ");
+      };
+      seen.push(counts(52, 148), counts(0, 1.1));
+      for (let size = 1e-6; size < 1e9; size *= 1.3)
+        for (let k = -20; k < 20; k++) counts(k * size / 7, k * size / 7 + size);
+      seen.push(least, most);
+    """
+    odd, unit, least, most = seen(folder / "explanation.html", script, tmp_path)
+    assert odd == "60 80 100 120 140" and unit == "0.0 0.5 1.0" and int(least) >= 3 and int(most) <= 7

@@ -96,6 +96,15 @@ def test_the_strongest_stretch_may_lower_the_forecast():
     assert found.additivity() == {"shapley": 0.0, "gradients": 0.0}
 
 
+def test_two_forecasts_that_lie_close_are_told_apart():
+    ones, past = np.ones(4), pd.date_range("2024-01-01", periods=4, freq="h")
+    found = attribution.Attribution(ones, ones, 104.63, 100.0, ones, ones, None, np.array([0, 0, 1, 1]))
+    said = attributing.says(found, past, 2.0, "load", 104.87)
+    assert said.startswith("The forecast of load, 104.63 on average, is 4.63 higher")
+    assert said.endswith("had that been normal, it would be 104.87.")
+    assert attributing.says(found, past, 2.0, "load", None).startswith("The forecast of load, 105 on average, ")
+
+
 def test_grad_cam_lies_on_the_steps_of_its_patches():
     """70 steps are three patches of 24, of which the first, at the old end, is filled up by two."""
     forecaster = CNNForecaster(lookback=70, patch=24, max_epochs=1, random_state=0, device="cpu")
@@ -143,7 +152,7 @@ def test_times_are_told_by_the_clocks_of_the_file(tmp_path, capsys):
              "--time-format", "%d.%m.%Y %H:%M", "--timezone", "Europe/Berlin", "--runs", str(tmp_path)]  # fmt: skip
     assert cli.main([*words, "--json"]) == 0
     assert "(Europe/Berlin)" in json.loads(capsys.readouterr().out)["finding"]
-    table = pd.read_csv(tmp_path / "attribute-views.csv-cnn" / "attributions.csv")
+    table = pd.read_csv(tmp_path / "attribute-views-cnn" / "attributions.csv")
     last = pd.to_datetime(views.index[-1], format="%d.%m.%Y %H:%M")
     assert table["time"].iloc[-1].startswith(f"{last:%Y-%m-%d %H:%M}:00+0")
 
@@ -158,7 +167,7 @@ def test_the_command_writes_table_and_figure(tmp_path, capsys):
     assert (
         printed["finding"].startswith("The forecast of views, ") and "What counts most: between" in printed["finding"]
     )
-    run = tmp_path / "attribute-views.csv-cnn"
+    run = tmp_path / "attribute-views-cnn"
     table = pd.read_csv(run / "attributions.csv")
     difference = printed["metrics"]["forecast/mean"] - printed["metrics"]["forecast/usual"]
     assert len(table) == 72 and table["shapley"].sum() == pytest.approx(difference, rel=1e-3)

@@ -62,6 +62,9 @@ def test_compare(tmp_path):
     assert parameters["seasonal-naive"] == 0 and parameters["linear"] == 24 * 48 and parameters["lstm"] > 10_000
     held = pd.read_csv(run.path / "backtest.csv")
     assert len(held) == 3 * 2 * 24 and held.notna().all(axis=None)
+    error = (held["truth"] - held["forecast"]).abs().groupby([held["model"], held["origin"]]).mean()
+    closer = {model: int((error[model] < error["seasonal-naive"]).sum()) for model in (*SIMPLE, "lstm")}
+    assert table.set_index("model")["better"].to_dict() == closer and closer["linear"] == 1
     inside = held["truth"].between(held["lower"], held["upper"]).groupby(held["model"]).mean()
     assert table.set_index("model")["coverage"].to_dict() == pytest.approx(inside.to_dict())
     made = pd.read_csv(run.path / "forecast.csv")

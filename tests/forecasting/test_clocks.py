@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from forecasting import benchmark
-from forecasting.clocks import Clocks, extended, shown
+from forecasting.clocks import Clocks, extended, shown, spoken
 from lab.errors import InputError
 from lab.run import Run
 
@@ -17,6 +17,25 @@ def series_around(start: str, step: str = "h", days: int = 6) -> pd.Series:
     series = pd.Series(np.arange(len(index), dtype=float), index, name="views")
     series.attrs["zone"] = ZONE
     return series
+
+
+@pytest.mark.parametrize(
+    ("index", "steps", "said"),
+    [
+        (pd.date_range("2024-01-01", periods=9, freq="h"), 24, "24 hours"),
+        (pd.date_range("2024-01-01", periods=9, freq="h"), 1, "1 hour"),
+        (pd.date_range("2024-01-01", periods=9, freq="15min"), 96, "96 steps of 15 minutes"),
+        (pd.date_range("2024-01-01", periods=9, freq="15min"), 1, "1 step of 15 minutes"),
+        (pd.date_range("2024-01-01", periods=9, freq="500ms"), 5, "5 steps"),
+        (pd.bdate_range("2024-01-01", periods=9), 5, "5 business days"),
+        (pd.date_range("2024-01-01", periods=9, freq="W-MON"), 2, "2 weeks"),
+        (pd.period_range("2024-01", periods=9, freq="M"), 12, "12 months"),
+        (pd.period_range("2024", periods=9, freq="Y"), 3, "3 years"),
+        (pd.RangeIndex(9), 6, "6 steps"),
+    ],
+)
+def test_steps_in_words(index, steps, said):
+    assert spoken(index, steps) == said
 
 
 @pytest.mark.parametrize("start", ["2024-03-29", "2024-10-25"])

@@ -53,7 +53,7 @@ def test_a_person_with_a_csv(tmp_path, runs, lab_command):
     run = runs / "forecast-my"
     board = pd.read_csv(run / "leaderboard.csv")
     assert list(board.columns) == [
-        "model", "MASE", "sMAPE", "MAE", "coverage", "seconds", "epochs", "parameters", "origins",
+        "model", "MASE", "sMAPE", "MAE", "better", "coverage", "seconds", "epochs", "parameters", "origins",
     ]  # fmt: skip
     assert set(board["origins"]) == {5}
     made = pd.read_csv(run / "forecast.csv")

@@ -157,6 +157,67 @@ def test_formats(tmp_path):
     assert len(read_csv(packed)) == 30
 
 
+@pytest.mark.parametrize(("unit", "name"), [("s", "unix"), ("ms", "unix-ms")])
+def test_times_may_count_from_1970(tmp_path, unit, name):
+    times = pd.date_range("2024-10-26 20:00", periods=40, freq="h", unit=unit)
+    path = write(tmp_path, ["ts,load", *(f"{time},{n}" for n, time in enumerate(times.astype("int64")))])
+    series = read_csv(path, time_format=name)
+    assert series.index.equals(times) and series.attrs["zone"] == "UTC" and series.tolist() == list(range(40))
+    assert read_csv(path, time_format=name, timezone="Europe/Berlin").attrs["zone"] == "Europe/Berlin"
+    days = pd.date_range("2024-10-20", periods=20, freq="D", tz="Europe/Berlin", unit=unit)
+    daily = write(tmp_path, ["ts,load", *(f"{day},1" for day in days.astype("int64"))])
+    assert read_csv(daily, time_format=name, timezone="Europe/Berlin").index.equals(days.tz_localize(None))
+    with pytest.raises(InputError, match=r"is not a time; .*--time-format \(unix, or unix-ms for milliseconds\)"):
+        read_csv(path)
+
+
+def test_a_first_column_that_may_be_times_is_read_as_such(tmp_path):
+    lines = ["Zeitpunkt;load", "31.01.2024 22:00;1", "31.01.2024 23:00;2", "01.02.2024 00:00;3"]
+    assert "'31.01.2024 22:00' is not a time; write it as" in complaint(tmp_path, lines)
+    assert read_csv(write(tmp_path, lines), time_format="%d.%m.%Y %H:%M").tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("order", ["meter", "time"])
+@pytest.mark.parametrize("names", [("north", "south"), ("4711", "4712")])
+def test_several_series_below_one_another_are_told(tmp_path, names, order):
+    times = pd.date_range("2024-01-01", periods=20, freq="h")
+    table = pd.DataFrame({"time": [*times, *times], "meter": np.repeat(names, 20), "load": np.arange(40) % 7})
+    table = table.sort_values(order, kind="stable")
+    path = tmp_path / "views.csv"
+    table.to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"several series, told apart by column 'meter'; keep the rows of one of them"):
+        read_csv(path, target="load")
+    table.iloc[::-1].to_csv(path, index=False)  # sorted the wrong way, it is that
+    with pytest.raises(InputError, match="sort the rows"):
+        read_csv(path, target="load")
+
+
+def test_decimal_commas(tmp_path):
+    """As spreadsheets of much of Europe export them, where semicolons part the cells."""
+    lines = ["day;load;heat", "2024-01-01;-1234,5;1,5", "2024-01-02;7;2,5", "2024-01-03;0,25;3", "2024-01-04;;4"]
+    path = write(tmp_path, lines)
+    series = read_csv(path, target="load", ahead=True)
+    assert series.tolist() == [-1234.5, 7.0, 0.25]
+    assert read_known(path, ["heat"], series)["heat"].tolist() == [1.5, 2.5, 3.0, 4.0]
+    tabs = write(tmp_path, [line.replace(";", "\t") for line in lines[:-1]])
+    assert read_csv(tabs, target="load").tolist() == [-1234.5, 7.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("cells", "refused"),
+    [
+        (["1,234", "2,345", "3"], "'1,234'"),  # thousands, perhaps
+        (["1.5", "2,5", "3"], "'2,5'"),
+        (["1.234", "2,5", "3"], "'2,5'"),  # a point before thousands, perhaps
+        (["2,5", "1.234,5", "3"], "'1.234,5'"),
+    ],
+)
+def test_a_comma_that_may_be_something_else_is_refused(tmp_path, cells, refused):
+    lines = ["day;load", *(f"2024-01-0{day};{cell}" for day, cell in enumerate(cells, start=1))]
+    message = complaint(tmp_path, lines)
+    assert f"{refused} is not a number; write decimals with a point and no thousands marks" in message
+
+
 def test_tidy_sorts_snaps_and_averages(tmp_path):
     lines = [
         "time,v",

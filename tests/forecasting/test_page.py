@@ -13,6 +13,7 @@ import pytest
 from forecasting import benchmark, page
 from forecasting.clocks import stamps
 from forecasting.datasets import load, web_traffic
+from lab import plots
 from lab.run import Run
 from tests.browser.driven import dumped, needs_browser
 
@@ -107,6 +108,16 @@ def test_what_is_drawn_is_the_data(run):
     series = web_traffic(days=21).to_numpy()[-len(heights) :]
     fit = np.polyfit(heights, series, 1)
     assert fit[0] < 0 and np.abs(np.polyval(fit, heights) - series).max() < 0.002 * np.ptp(series)
+
+
+def test_units_are_said_and_a_naive_model_is_grey(tmp_path):
+    """Vermilion is the anomalies'."""
+    with Run.open(tmp_path, "run", {}) as run:
+        benchmark.compare(web_traffic(days=35), 24, run, ("weekly-naive", "linear"), lookback=48, origins=3)
+    html = (run.path / "forecast.html").read_text()
+    assert "views: the next 24 hours, by " in html and "sMAPE is in percent and MAE in the unit of views;" in html
+    assert "better counts at how many of the 3 a model is closer than " in html
+    assert plots.VERMILION not in html and plots.LIGHT_GREY in html
 
 
 @pytest.mark.parametrize("series", ["airline", "mitdb"])

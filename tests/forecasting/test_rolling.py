@@ -134,6 +134,12 @@ def test_what_no_seed_changes_is_measured_once(tmp_path, monkeypatch):
     assert len(errors) == 6
 
 
+def test_where_no_seed_changes_anything_one_is_measured(tmp_path):
+    with Run.open(tmp_path, "rolling", {}) as run:
+        table, _ = rolling.measure([rolling.Task("airline", 12)], 3, ("linear",), run, "cpu")
+    assert table["model"].tolist() == ["seasonal-naive", "linear"] and set(table["seed"]) == {0}
+
+
 def test_tasks_on_one_series_are_told_apart():
     both = rolling.tasks(["metro-traffic"], None)
     assert [task.label for task in both] == ["metro-traffic", "metro-traffic, weather"]

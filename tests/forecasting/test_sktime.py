@@ -122,16 +122,22 @@ def test_pickled_and_saved_forecasters_forecast_the_same(forecaster, tmp_path):
     X.index = pd.date_range(series.index[0], periods=len(X), freq="h")
     fitted = forecaster.clone().fit(series.iloc[:-24] + 300 * X["sale"].iloc[: 24 * 11], X=X, fh=[1, 5, 24])
     fitted.save(tmp_path / "sktime")
-    saved.save(tmp_path / "models", {"mine": fitted})
+    saved.save(str(tmp_path / "models"), {"mine": fitted})
     copies = [
         pickle.loads(pickle.dumps(fitted)), sktime_load(str(tmp_path / "sktime")),
-        saved.load(tmp_path / "models")["mine"],
+        saved.load(str(tmp_path / "models"))["mine"],
     ]  # fmt: skip
     for each in (fitted, *copies):
         each.update(series.iloc[-24:], X=X, update_params=False)
     for copy in copies:
         pd.testing.assert_series_equal(copy.predict(X=X), fitted.predict(X=X), check_exact=True)
         pd.testing.assert_frame_equal(copy.predict_interval(X=X), fitted.predict_interval(X=X), check_exact=True)
+
+
+@pytest.mark.parametrize("setting", ["lookback", "max_epochs"])
+def test_a_setting_that_makes_no_sense_is_refused(setting):
+    with pytest.raises(InputError, match=f"{setting} is 0; give at least 1"):
+        CNNForecaster(**{setting: 0}).fit(load("airline"), fh=[1])
 
 
 def test_a_damaged_model_is_refused(tmp_path):
