@@ -71,6 +71,18 @@ def test_claims_that_are_not_measured_again_stay(written, runs, tmp_path):
     assert page.write(tmp_path / "nothing", tmp_path / "none") is None and not (tmp_path / "none").exists()
 
 
+def test_a_report_writes_the_claims_beside_its_runs_and_the_list_has_verdicts(tmp_path, monkeypatch, capsys):
+    """A look at runs elsewhere must not replace the reference results of the folder one stands in."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    reproduce("node-minus-23", runs="../scratch/runs")
+    assert cli.main(["report", "../scratch/runs"]) == 0
+    assert (tmp_path / "scratch" / "lectures" / "index.html").exists()
+    assert not list((tmp_path / "here").iterdir())
+    assert cli.main(["list", "--runs", "../scratch/runs"]) == 0
+    assert "verdict: holds" in capsys.readouterr().out
+
+
 def test_a_damaged_run_takes_no_other_from_the_page(tmp_path):
     for id in ("node-minus-23", "power-1000"):
         reproduce(id, runs=tmp_path / "runs")
