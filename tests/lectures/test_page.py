@@ -225,6 +225,7 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     names["reproduce"] = lambda id, settings=None: reproduce(id, settings, quick=True)
     for cell in code[1:]:
         exec(cell, names)
+    assert (tmp_path / "power-1000.pdf").stat().st_size > 5000
     result = reproduce("node-minus-23", runs=tmp_path)
     shown = result._repr_html_()
     assert shown.count("<tr>") == 1 + len(result.findings) and "data:image/png" in shown
