@@ -23,7 +23,7 @@ from lab.lectures._reproduce import _line, newest_run
 SUMMARY = "summary.json"
 FIGURES = "figures"
 WIDTH = 800  # pixels of a picture on the page
-COLOURS = 64  # in a picture; figures have few, and this makes them a third of the size
+COLOURS = 256  # in a picture; figures have few, and this makes them a third of the size
 COLUMNS = ("id", "section", "lecture", "slide", "verdict", "conditions", "held", "seconds", "finding", "measured",
            "low", "high", "role", "expected", "holds")  # fmt: skip
 
@@ -104,8 +104,8 @@ def _shrink(source: Path, target: Path) -> None:
         picture = image.convert("RGB")
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
-    # not by the median cut, which spends its colours on shades of white and makes one of green and blue
-    few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    # the median cut spends its colours on shades of white, and makes one of green and blue
+    few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     few.save(target, optimize=True)
 
 
