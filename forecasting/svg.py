@@ -10,6 +10,8 @@ import pandas as pd
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num, num2date
 from matplotlib.ticker import MaxNLocator
 
+from lab.digits import told
+
 
 def line(across: np.ndarray, values: np.ndarray, low: float, high: float) -> str:
     """An SVG path through `values` at `across` (0 to 1), NaN left out; the box of 1000 by 1000 is `low` to `high`."""
@@ -23,7 +25,7 @@ def number(value: float, apart: float = 0.0) -> str:
     """In a table; with two digits of `apart`, from what it is to be told apart."""
     if 0 < apart < abs(value) / 1000:
         return f"{value:,.{max(0, 1 - math.floor(math.log10(apart)))}f}"
-    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}" if abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:,.4g}" if abs(value) < 9999.5 else told(value)
 
 
 def short(values: Sequence[float] | pd.Series | np.ndarray) -> list[float | None]:
@@ -39,7 +41,7 @@ def x_ticks(index: pd.Index) -> list[dict[str, Any]]:
     """Where and what along the axis, in percent; matplotlib finds round dates."""
     if not isinstance(index, pd.DatetimeIndex):
         places = [tick for tick in MaxNLocator(6).tick_values(index[0], index[-1]) if index[0] <= tick <= index[-1]]
-        return [{"at": percent(tick, index[0], index[-1]), "text": f"{tick:,.6g}"} for tick in places]
+        return [{"at": percent(tick, index[0], index[-1]), "text": told(tick, 6)} for tick in places]
     start, end = date2num(index[0]), date2num(index[-1])
     locator = AutoDateLocator(minticks=3, maxticks=7)  # with 4, no interval suits 80 hours
     ticks = [tick for tick in locator.tick_values(num2date(start), num2date(end)) if start <= tick <= end]

@@ -1,6 +1,7 @@
 """The commands about the notebook itself: what runs there are, how they compare, the page of them, and TensorBoard."""
 
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ class List(Shared):
             done = path / RESULT
             try:
                 started = str(read_json(path / METADATA, "started")["started"])
-                metrics = read_json(done, "metrics")["metrics"] if done.exists() else {}
+                saved = read_json(done, "metrics") if done.exists() else {"metrics": {}}
+                metrics = saved["metrics"]
                 figures = [(tag, float(value)) for tag, value in metrics.items() if value is not None]
             except InputError as error:
                 warnings.warn(f"left out: {error}", Notice, stacklevel=2)
@@ -42,7 +44,8 @@ class List(Shared):
                 warnings.warn(f"left out: {done} is damaged: its metrics are no numbers", Notice, stacklevel=2)
                 continue
             name = str(path.relative_to(self.runs))
-            shown = ", ".join(f"{tag} {short(value)}" for tag, value in figures[:2])
+            claimed = f"verdict: {saved['verdict']}" if saved.get("verdict") else ""  # of a lecture's claim
+            shown = claimed or ", ".join(f"{tag} {short(value)}" for tag, value in figures[:2])
             rows.append([name, started[:16], "finished" if done.exists() else "open", shown])
             data.append({"name": name, "started": started, "finished": done.exists(), "metrics": metrics})
         self.show(f"Runs under {self.runs}", ["run", "started", "state", "result"], rows)
@@ -122,8 +125,8 @@ class Report(Shared):
     """Folder with runs; the page is FOLDER/report.html."""
     title: str = "Results"
     """Heading of the page."""
-    lectures: Path = Path("results/lectures")
-    """Where index.html, summary.json and summary.csv of the lecture claims go, if the folder has runs of them."""
+    lectures: Path | None = None
+    """Where the page of lecture claims and its summary go, if there are runs of them; None: lectures beside FOLDER."""
 
     def __call__(self) -> None:
         from lab import report
@@ -131,7 +134,8 @@ class Report(Shared):
 
         runs = report.read(self.folder)
         written = report.write(self.folder, runs, self.title)
-        claims = notebook.write(self.folder, self.lectures)
+        beside = Path(os.path.normpath(self.folder / ".." / "lectures"))
+        claims = notebook.write(self.folder, self.lectures or beside)
         if claims and not self.json:
             console.results.print(f"Lecture claims: {claims}", markup=False)
         self.done({"runs": len(runs), "lectures": str(claims or "")}, written)

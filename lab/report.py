@@ -5,7 +5,6 @@ reader's light or dark setting, and every picture has an alternative text.
 """
 
 import base64
-import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from jinja2 import Environment, PackageLoader
 
 from lab import intact, record
 from lab.board import RECORD
-from lab.digits import short
+from lab.digits import told
 from lab.errors import InputError, Notice
 from lab.jsonfile import read_json, write_text
 from lab.run import METADATA, RESULT
@@ -79,13 +78,9 @@ def number(value: Any) -> Any:
 
     What is no number stays as it is.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
         return value
-    if math.isfinite(value) and value == round(value) and 1e4 <= abs(value) < 1e15:
-        return f"{value:,.0f}"
-    return short(value) if isinstance(value, float) else value
+    return told(value)
 
 
 def find(folder: Path) -> list[Path]:

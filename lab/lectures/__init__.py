@@ -14,11 +14,11 @@ Importing this package imports no experiment and nothing heavy.
 """
 
 from lab.lectures._claims import Claim, Finding, Outcome, Role, Verdict, check, control, doubt, judge, report
-from lab.lectures._registry import SECTIONS, claim, ids, load, section_of
+from lab.lectures._registry import LECTURES, SECTIONS, claim, ids, load, section_of
 from lab.lectures._reproduce import Result, reproduce, reproduce_each
 from lab.lectures._settings import setting
 
 __all__ = [
-    "SECTIONS", "Claim", "Finding", "Outcome", "Result", "Role", "Verdict", "check", "claim", "control", "doubt", "ids",
-    "judge", "load", "report", "reproduce", "reproduce_each", "section_of", "setting",
+    "LECTURES", "SECTIONS", "Claim", "Finding", "Outcome", "Result", "Role", "Verdict", "check", "claim", "control",
+    "doubt", "ids", "judge", "load", "report", "reproduce", "reproduce_each", "section_of", "setting",
 ]  # fmt: skip

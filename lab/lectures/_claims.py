@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
+from lab.digits import told
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -30,6 +32,11 @@ class Claim:
     """Where the lecture is wrong, weak or silent."""
     kind: str
     """"exact": a worked number, the same in every run; "chance": seeds and intervals play a part."""
+
+    @property
+    def lectures(self) -> list[str]:
+        """Those of L0 to L4 that make the claim."""
+        return sorted(set(re.findall(r"\bL[0-4]\b", self.lecture)))
 
     @classmethod
     def parse(cls, id: str, docstring: str) -> Self:
@@ -84,6 +91,17 @@ class Finding:
     """What was measured per seed."""
     role: Role = Role.CLAIM
     """Without meaning where nothing is expected."""
+
+    def words(self, digits: int = 4) -> dict[str, str]:
+        """As a row of a table: finding, measured, 95 % interval, about, expected, holds."""
+        return {
+            "finding": self.name,
+            "measured": told(self.measured, digits),
+            "95 % interval": " to ".join(told(end, min(digits, 4)) for end in self.interval or ()),
+            "about": self.role if self.expected else "",
+            "expected": self.expected or "(reported)",
+            "holds": {True: "yes", False: "no", None: "cannot tell" if self.expected else ""}[self.holds],
+        }
 
     @property
     def slug(self) -> str:

@@ -13,6 +13,10 @@ from lab.source import checksum
 SECTIONS = (
     "core", "foundations", "optimisation", "architectures", "generative", "transfer", "interpretability", "evolution",
 )  # fmt: skip
+LECTURES = {
+    "L0": "Deep Learning in Wilderness", "L1": "Deep learning review", "L2": "15. Deep Learning", "L3": "KDDM2",
+    "L4": "Machine learning lecture",
+}  # fmt: skip
 USED = ("agents", "envs", "forecasting", "lab.lectures", "lab.stats")
 _HERE = Path(__file__).parent
 
@@ -24,11 +28,17 @@ def _files() -> dict[str, Path]:
     return {path.stem.replace("__", ".").replace("_", "-"): path for path in files}
 
 
-def ids(section: str = "") -> list[str]:
-    """The experiments of one section, or of all. Raises InputError for a section that is unknown."""
+def ids(section: str = "", lecture: str = "") -> list[str]:
+    """The experiments of one section, of what one lecture says (L0 to L4), or all.
+
+    Raises InputError for a section or a lecture that is unknown.
+    """
     if section and section not in SECTIONS:
         raise unknown("section", section, SECTIONS)
-    return [id for id, path in _files().items() if section in ("", path.parent.name)]
+    if lecture and lecture not in LECTURES:
+        raise unknown("lecture", lecture, LECTURES)
+    found = [id for id, path in _files().items() if section in ("", path.parent.name)]
+    return [id for id in found if lecture in claim(id).lectures] if lecture else found
 
 
 def _file(id: str) -> Path:
@@ -56,7 +66,7 @@ def claim(id: str) -> Claim:
 def settings(id: str) -> list[tuple[str, str, str]]:
     """(name, default and bounds, meaning) of each setting of an experiment, from its source."""
     body = ast.parse(_file(id).read_text(encoding="utf-8")).body
-    lines = next(each.body for each in body if isinstance(each, ast.ClassDef) and each.name == "Settings")
+    lines = next((each.body for each in body if isinstance(each, ast.ClassDef) and each.name == "Settings"), [])
     found = []
     for line, after in zip(lines, [*lines[1:], None], strict=True):
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(line.value, ast.Call):

@@ -57,21 +57,17 @@ class Result:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the claim, the picture, the findings and the verdict."""
-        answers = {True: "yes", False: "no", None: ""}
-        rows = "".join(
-            f"<tr><td>{escape(each.name)}</td><td>{each.measured:.6g}</td><td>{each.role if each.expected else ''}</td>"
-            f"<td>{escape(each.expected)}</td><td>{answers[each.holds]}</td></tr>"
-            for each in self.findings
-        )
+        rows = [each.words() for each in self.findings]
+        table = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
+        head = f"<tr>{''.join(f'<th>{name}</th>' for name in rows[0])}</tr>" if rows else ""
         picture = self.path / "figures" / "claim-picture.png" if self.path else None
         shown = ""
         if picture and picture.exists():
             data = base64.b64encode(picture.read_bytes()).decode()
             shown = f'<img style="max-width: 100%" alt="{escape(self.claim.title)}" src="data:image/png;base64,{data}">'
-        head = "<tr><th>finding</th><th>measured</th><th>about</th><th>expected</th><th>holds</th></tr>"
         return (
             f"<p><b>{escape(self.claim.title)}</b> {escape(self.claim.lecture)}, {escape(self.claim.slide)} says "
-            f"{escape(self.claim.says)}</p>{shown}<table>{head}{rows}</table>"
+            f"{escape(self.claim.says)}</p>{shown}<table>{head}{table}</table><p>Doubt: {escape(self.claim.doubt)}</p>"
             f"<p>Verdict: <b>{escape(self.error or str(self.verdict))}</b></p>"
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -12,12 +12,12 @@ from lab.errors import InputError
 from lab.lectures._claims import judged
 
 if TYPE_CHECKING:
-    from lab.lectures import Finding, Result
+    from lab.lectures import Result
 
 
 @dataclass(kw_only=True)
 class Reproduce(Command):
-    """Test a lecture's claim, several, or a whole section of them; without an ID, list them.
+    """Test a lecture's claim, several, or all of a section or a lecture; without an ID, list them.
 
     lab reproduce ID --help shows the settings of an experiment.
     """
@@ -26,6 +26,8 @@ class Reproduce(Command):
     """The experiments, such as perceptron-xor."""
     section: str = ""
     """All experiments of a section: core, foundations, optimisation, ..."""
+    lecture: str = ""
+    """All experiments on what a lecture says: L0 to L4."""
     all: tyro.conf.FlagCreatePairsOff[bool] = False
     """All experiments."""
     settings: Annotated[
@@ -55,9 +57,16 @@ class Reproduce(Command):
     def __call__(self) -> None:
         from lab.lectures import ids, reproduce
 
-        if sum([bool(self.ids), bool(self.section), self.all]) > 1:
-            raise InputError("give one of: IDs of experiments, --section, --all")
-        chosen = list(dict.fromkeys(self.ids)) or (ids(self.section) if self.section or self.all else [])
+        if sum([bool(self.ids), bool(self.section), bool(self.lecture), self.all]) > 1:
+            raise InputError("give one of: IDs of experiments, --section, --lecture, --all")
+        several = self.section or self.lecture or self.all
+        chosen = list(dict.fromkeys(self.ids)) or (ids(self.section, self.lecture) if several else [])
+        if several and not chosen:
+            raise InputError(f"there is no experiment of section {self.section} yet; lab reproduce lists what there is")
+        if chosen and self.seeds is not None and not any(map(_by_chance, chosen)):
+            raise InputError(
+                f"--seeds means nothing to {', '.join(chosen)}: no chance plays a part there; leave it out"
+            )
         if self.name and len(self.ids) != 1:
             raise InputError("--name names one run; give it with one experiment")
         if self.jobs < 0:
@@ -81,11 +90,8 @@ class Reproduce(Command):
         if not self.json:
             console.results.print(f"[bold]{claim.id}[/bold]  {claim.lecture}, slide “{claim.slide}”")
             console.results.print(f"Says: {claim.says}", markup=False)
-        self.show(
-            "",
-            ["finding", "measured", "95 % interval", "about", "expected", "holds"],
-            [_row(each) for each in result.findings],
-        )
+        rows = [each.words(6) for each in result.findings]
+        self.show("", list(rows[0]), [list(row.values()) for row in rows])
         if not self.json:
             console.results.print(f"Budget: {result.budget}", markup=False)
             console.results.print(f"Doubt: {claim.doubt}", markup=False)
@@ -116,11 +122,21 @@ class Reproduce(Command):
         from lab.lectures import claim, ids, section_of
         from lab.lectures._reproduce import newest
 
-        known = [(id, section_of(id), newest(id, self.runs), claim(id).title) for id in ids()]
-        rows = [[id, section, verdict or "", title] for id, section, verdict, title in known]
-        self.show("Experiments", ["id", "section", "verdict so far", "what is shown"], rows)
-        listed = [dict(zip(("id", "section", "verdict", "title"), each, strict=True)) for each in known]
+        listed: list[dict[str, Any]] = [
+            {"id": id, "section": section_of(id), "lectures": claim(id).lectures, "verdict": newest(id, self.runs),
+             "title": claim(id).title}
+            for id in ids()
+        ]  # fmt: skip
+        rows = [[each["id"], each["section"], " ".join(each["lectures"]), each["verdict"] or "", each["title"]]
+                for each in listed]  # fmt: skip
+        self.show("Experiments", ["id", "section", "lecture", "verdict so far", "what is shown"], rows)
         self.done({"experiments": listed}, self.runs)
+
+
+def _by_chance(id: str) -> bool:
+    from lab.lectures import _registry
+
+    return "seeds" in [name for name, _, _ in _registry.settings(id)]
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -128,18 +144,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not (name and equals):
         raise InputError(f"--set {text} is not NAME=VALUE; write it as --set seeds=5")
     return name.strip(), value.strip()
-
-
-def _row(finding: "Finding") -> list[str]:
-    interval = f"{finding.interval[0]:.3g} .. {finding.interval[1]:.3g}" if finding.interval else ""
-    holds = {True: "yes", False: "no", None: "cannot tell" if finding.expected else ""}[finding.holds]
-    about = finding.role if finding.expected else ""
-    return [finding.name, _number(finding.measured), interval, about, finding.expected or "(reported)", holds]
-
-
-def _number(value: float) -> str:
-    """Six significant digits; thousands separated."""
-    return f"{value:,.0f}" if value == round(value, 0) and abs(value) < 1e9 else f"{value:,.6g}"
 
 
 def _note(result: "Result") -> str:

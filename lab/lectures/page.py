@@ -16,13 +16,14 @@ from jinja2 import Environment, PackageLoader
 
 from lab.errors import Notice
 from lab.jsonfile import read_json, strict, write_text
-from lab.lectures import Role, claim, ids, section_of
+from lab.lectures import LECTURES, SECTIONS, Finding, Role, claim, ids, section_of
+from lab.lectures._claims import judged
 from lab.lectures._reproduce import _line, newest_run
 
 SUMMARY = "summary.json"
 FIGURES = "figures"
 WIDTH = 800  # pixels of a picture on the page
-COLOURS = 64  # in a picture; figures have few, and this makes them a third of the size
+COLOURS = 256  # in a picture; figures have few, and this makes them a third of the size
 COLUMNS = ("id", "section", "lecture", "slide", "verdict", "conditions", "held", "seconds", "finding", "measured",
            "low", "high", "role", "expected", "holds")  # fmt: skip
 
@@ -60,12 +61,12 @@ def render(entries: list[dict[str, Any]]) -> str:
     """The page about these claims."""
     loader = PackageLoader("lab.lectures", ".")
     template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    sections = list(dict.fromkeys(entry["section"] for entry in entries))
     verdicts = [entry["verdict"] or "not measured yet" for entry in entries]
     tally = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(sorted(verdicts, key=_rank))}
     return template.get_template("page.html").render(
-        claims=[_shown(entry) for entry in entries], tally=tally,
-        lectures=sorted({entry["lecture"] for entry in entries}),
-        sections=list(dict.fromkeys(entry["section"] for entry in entries)),
+        claims=[_shown(entry) | {"lectures": claim(entry["id"]).lectures} for entry in entries], tally=tally,
+        lectures=LECTURES, sections=sections, silent=[each for each in SECTIONS if each not in sections],
     )  # fmt: skip
 
 
@@ -103,30 +104,21 @@ def _shrink(source: Path, target: Path) -> None:
         picture = image.convert("RGB")
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    # the median cut spends its colours on shades of white, and makes one of green and blue
+    few = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    few.save(target, optimize=True)
 
 
 def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry with its findings as words."""
-    findings = [
-        {"name": each["name"], "measured": number(each["measured"]), "expected": each["expected"], "role": each["role"],
-         "interval": " to ".join(map(number, each["interval"])) if each["interval"] else "",
-         "holds": {True: "yes", False: "no", None: "cannot tell" if each["expected"] else ""}[each["holds"]]}
-        for each in entry["findings"]
-    ]  # fmt: skip
-    judged = [each for each in findings if each["role"] == Role.CLAIM]
+    findings = [Finding.from_json(each) for each in entry["findings"]]
+    told = judged(findings)
     # what decides the verdict first: a control that fails, then a condition that does, or that stays open
-    failed = [each for each in findings if each["role"] == Role.CONTROL and each["holds"] != "yes"]
-    told = [*failed, *sorted(judged, key=lambda each: ("no", "cannot tell", "yes").index(each["holds"]))][:1]
-    return {**entry, "findings": findings, "judged": len(judged), "told": told[0] if told else None,
-            "held": sum(each["holds"] == "yes" for each in judged)}  # fmt: skip
-
-
-def number(value: float | None) -> str:
-    """Four significant digits; "–" for what JSON does not know."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:,.4g}"
+    failed = [each for each in findings if each.expected and each.role is Role.CONTROL and not each.holds]
+    first = [*failed, *sorted(told, key=lambda each: (False, None, True).index(each.holds))][:1]
+    return {**entry, "findings": [each.words() for each in findings], "judged": len(told),
+            "told": first[0].words() if first else None,
+            "held": sum(each.holds is True for each in told)}  # fmt: skip
 
 
 def _table(entries: list[dict[str, Any]]) -> str:

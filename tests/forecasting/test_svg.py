@@ -12,6 +12,11 @@ def test_digits_follow_what_is_to_be_told_apart():
     assert np.ptp(far) == 1 and abs(far[1] - far[0] - 0.25) < 1e-4
     assert svg.short([5.0, 5.0]) == [5.0, 5.0]
     assert svg.number(1000.07, 0.13) == "1,000.07" and svg.number(1566.0, 122.0) == "1,566"
+    assert svg.number(9999.7) == "10,000" and svg.number(2.5e9 + 0.5) == "2,500,000,000"  # no exponent
+
+
+def test_samples_by_the_million_are_written_out():
+    assert [tick["text"] for tick in svg.x_ticks(pd.RangeIndex(2_000_001))][-2:] == ["1,600,000", "2,000,000"]
 
 
 def test_ticks_differ():

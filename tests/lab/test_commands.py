@@ -206,8 +206,8 @@ def test_report_shows_numbers_and_names_as_they_are(tmp_path):
     (shown,) = report.read(tmp_path)
     assert shown.tables[0][2] == [
         ["None", "123,456", "1,234,567", "1.5"],
-        ["nan", "2013", 3, "–"],
-        ["x", "0.1235", 4, "2"],
+        ["nan", "2013", "3", "–"],
+        ["x", "0.1235", "4", "2"],
     ]
     page = report.write(tmp_path, [shown]).read_text()
     assert "<td>2,000,000</td>" in page and "<td>0.1235</td>" in page and "<td>–</td>" in page

@@ -1,12 +1,19 @@
 """What every experiment must keep, run over all of them."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
 from lab.lectures import SECTIONS, Outcome, claim, ids, judge, load, section_of
+from lab.lectures._claims import _FIELDS
 from lab.lectures._settings import build
+
+
+def test_contributing_names_what_the_docstring_must_have():
+    told = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in told for name in _FIELDS)
 
 
 @pytest.mark.parametrize("id", ids())

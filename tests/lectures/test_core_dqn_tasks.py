@@ -333,3 +333,15 @@ def test_an_lstm_learns_what_four_frames_cannot_show():
     q, updates = _recurrent.learn(config)
     assert 0 <= updates - (2500 - config.learning_starts) // 8 <= 1  # eight steps are taken at once
     assert (_recurrent.returns(q, config, 40) > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize(("spread", "said"), [(0.0, "Catch: full DQN learns most"), (9.0, ", not for certain")])
+def test_the_ablations_title_leaves_open_what_its_interval_does(spread, said):
+    """Full DQN is one point ahead of each; over seeds that differ by much, that is chance."""
+    module, seeds = load("dqn-replay-target-ablation"), np.arange(4)[:, None]
+    curves = {(task, arm): np.ones((4, 6)) * (arm == "full") + spread * (seeds % 2 if arm == "no target" else 0)
+              for task in module.TASKS for arm in module.ARMS}  # fmt: skip
+    if spread:
+        curves |= {(task, "full"): 1 + spread * (1 - seeds % 2) + np.zeros((4, 6)) for task in module.TASKS}
+    figure = module.picture(curves, dict.fromkeys(module.TASKS, 600))
+    assert figure.axes[0].get_title(loc="left").endswith(said)

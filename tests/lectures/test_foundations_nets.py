@@ -20,6 +20,13 @@ def test_mlp_13002():
     assert 0 < of(outcome, "smallest activation").measured < of(outcome, "largest activation, float64").measured < 1
 
 
+def test_the_words_on_a_level_of_cost_are_where_no_curve_is():
+    module = load("mlp-13002")
+    panel = module.picture((784, 16, 16, 10), [96.0], [list(np.geomspace(1, 1e-3, 900))]).axes[1]
+    (words,) = panel.texts
+    assert words.get_position()[0] > 0.9 and words.get_ha() == "right"  # the curves fall
+
+
 def test_mlp_13002_is_another_number_of_other_layers_and_reads_nothing_untrained():
     _, outcome = run("mlp-13002", seeds=2, steps=1, hidden=17)
     assert {"weights and biases by the formula", "weights and biases of the net in torch", "test digits right, %"} < {

@@ -80,6 +80,15 @@ def test_a_finding_survives_json_and_nan_becomes_null():
     assert report("b", INF).to_json()["measured"] is None
 
 
+def test_a_finding_in_words_says_where_it_cannot_tell():
+    """The same at the command line, on the page and in a notebook."""
+    open_ = check("gain", 20525631.3, "> 0", (-0.5, 4.2e7))
+    assert list(open_.words().values()) == [
+        "gain", "20,525,631", "-0.5 to 42,000,000", "claim", "> 0", "cannot tell"
+    ]  # fmt: skip
+    assert list(report("size", float("nan")).words().values()) == ["size", "–", "", "", "(reported)", ""]
+
+
 def test_a_claim_is_read_from_a_docstring():
     text = "Title.\n\nLecture: L1\nSlide: S\nSays: two\n    lines\nDoubt: some\nKind: exact\n\nSays: this is prose."
     assert Claim.parse("x", text) == Claim("x", "Title.", "L1", "S", "two lines", "some", "exact")

@@ -71,6 +71,7 @@ def test_catastrophic_forgetting():
     _, outcome = run("catastrophic-forgetting", quick=True)
     assert judge(outcome.findings) is Verdict.HOLDS
     assert all(len(finding.values) == 4 for finding in outcome.findings)
+    assert "both alike" in outcome.figure.axes[1].get_legend_handles_labels()[1]  # what the grey line is
     # what is forgotten is what the digit is called: among the old names most are still known
     assert of(outcome, "naive, asked").measured < 20 < of(outcome, "naive: drop").measured
 
@@ -218,6 +219,14 @@ def test_shifted_copies_are_the_image_itself_in_a_ninth():
 def test_greedy_pretraining():
     _, outcome = run("greedy-pretraining", quick=True, seeds=2, pretrain=20, tune=20, layers=2)
     assert all(len(finding.values) == 2 for finding in outcome.findings)
+
+
+def test_the_title_of_pre_training_gives_no_gain_that_may_be_chance():
+    module = load("greedy-pretraining")
+    right = {(kind, first): np.array([60.0, 70, 80]) for kind in module.KINDS for first in (False, True)}
+    gain = {"sigmoid": np.array([-3.0, 2, 9]), "ReLU + BN": np.array([9.0, 9.5, 10])}
+    title = module.picture(right, gain, module.Settings()).get_suptitle()
+    assert title == "Pre-training gives deep sigmoid nets nothing for certain, nets of today +9.5 points"
 
 
 def test_no_step_of_pre_training_gains_nothing():

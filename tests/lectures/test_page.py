@@ -4,10 +4,13 @@ import json
 import os
 import re
 import shutil
+from html import escape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from lab import cli
 from lab.errors import InputError, Notice
@@ -55,7 +58,7 @@ def test_the_table_tells_what_decides_the_verdict():
         ([no, control(check("open", 1, "> 1", (0, 2)))], "open", 0),
     ):  # fmt: skip
         shown = page._shown({"findings": [each.to_json() for each in findings]})
-        assert (shown["told"]["name"], shown["held"], shown["judged"]) == (told, held, len(judged(findings)))
+        assert (shown["told"]["finding"], shown["held"], shown["judged"]) == (told, held, len(judged(findings)))
 
 
 def test_claims_that_are_not_measured_again_stay(written, runs, tmp_path):
@@ -66,6 +69,18 @@ def test_claims_that_are_not_measured_again_stay(written, runs, tmp_path):
     claims = {each["id"]: each for each in json.loads((tmp_path / "lectures" / "summary.json").read_text())["claims"]}
     assert {id for id in claims if claims[id]["verdict"]} == {*EXACT, "gradient-clipping-bug"}
     assert page.write(tmp_path / "nothing", tmp_path / "none") is None and not (tmp_path / "none").exists()
+
+
+def test_a_report_writes_the_claims_beside_its_runs_and_the_list_has_verdicts(tmp_path, monkeypatch, capsys):
+    """A look at runs elsewhere must not replace the reference results of the folder one stands in."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    reproduce("node-minus-23", runs="../scratch/runs")
+    assert cli.main(["report", "../scratch/runs"]) == 0
+    assert (tmp_path / "scratch" / "lectures" / "index.html").exists()
+    assert not list((tmp_path / "here").iterdir())
+    assert cli.main(["list", "--runs", "../scratch/runs"]) == 0
+    assert "verdict: holds" in capsys.readouterr().out
 
 
 def test_a_damaged_run_takes_no_other_from_the_page(tmp_path):
@@ -90,6 +105,35 @@ def test_the_page_has_every_claim_and_needs_no_network(written):
     assert "<script src" not in html and "@import" not in html
 
 
+def test_it_says_what_is_not_tested_and_writes_large_numbers_out(written):
+    html = (written / "index.html").read_text()
+    assert "in the sections architectures, generative, transfer, interpretability, evolution." in html
+    assert "<td>20,525,631</td>" in html and "e+0" not in html  # 999 x 1.01^998
+
+
+def test_a_picture_keeps_its_colours(tmp_path):
+    """Green and blue lines, thin ones too: with few colours one must not become the other, nor a grey band pink."""
+    from lab import plots
+
+    figure, axes = plots.canvas()
+    colours = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.VERMILION, plots.SKY, plots.PURPLE)
+    for place, colour in enumerate(colours):
+        axes[0, 0].plot([0, 1], [place, place + 4], color=colour, linewidth=2, alpha=0.6)
+        axes[0, 0].bar(place / 6, 1, 0.1, color=colour)
+    axes[0, 0].axhspan(3, 5, color="#EEEEEE", zorder=0)
+    axes[0, 0].imshow(np.linspace(0, 1, 60)[None], cmap="Blues", extent=(0, 1, 6, 8), aspect="auto")
+    axes[0, 0].set_ylim(0, 10)
+    plots.label(axes[0, 0], "Words in grey and black", "x", "y")
+    figure.savefig(tmp_path / "figure.png", dpi=120)
+    page._shrink(tmp_path / "figure.png", tmp_path / "small.png")
+    with Image.open(tmp_path / "figure.png") as image:
+        true = image.convert("RGB").resize((page.WIDTH, page.WIDTH // 2), Image.Resampling.LANCZOS)
+    with Image.open(tmp_path / "small.png") as image:
+        small = image.convert("RGB")
+    assert small.size == true.size and small.getpixel((0, 0)) == (255, 255, 255)
+    assert np.abs(np.asarray(small, dtype=int) - np.asarray(true, dtype=int)).max() < 20
+
+
 @needs_browser
 def test_it_filters_searches_and_sorts(written, tmp_path):
     script = """
@@ -101,16 +145,17 @@ def test_it_filters_searches_and_sorts(written, tmp_path):
       set("verdict", "holds"); seen.push(shown());
       set("section", "foundations"); seen.push(shown());
       set("verdict", ""); set("section", ""); set("search", "XOR perceptron"); seen.push(shown());
-      set("search", "");
+      set("search", ""); set("lecture", "L3"); seen.push(shown()); set("lecture", "");
       for (let twice = 0; twice < 2; twice++) document.querySelectorAll("#claims th button")[5].click();
       seen.push(rows[0].cells[5].textContent);
       document.activeElement.blur();
       document.dispatchEvent(new KeyboardEvent("keydown", {key: "/"})); seen.push(document.activeElement.id);
     """
-    holds, foundations, found, slowest, focus = seen(written / "index.html", script, tmp_path)
+    holds, foundations, found, third, slowest, focus = seen(written / "index.html", script, tmp_path)
     assert set(holds.split()) == set(EXACT)
     assert foundations == "node-minus-23"
     assert "perceptron-xor" in found.split() and len(found.split()) < 10
+    assert third.split() == ids(lecture="L3")  # each is another lecture's as well, or that of L3 first
     claims = json.loads((written / "summary.json").read_text())["claims"]
     assert float(slowest) == pytest.approx(max(each["seconds"] or 0 for each in claims), abs=0.06)
     assert focus == "search"
@@ -183,5 +228,8 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     names["reproduce"] = lambda id, settings=None: reproduce(id, settings, quick=True)
     for cell in code[1:]:
         exec(cell, names)
+    assert (tmp_path / "power-1000.pdf").stat().st_size > 5000
     result = reproduce("node-minus-23", runs=tmp_path)
-    assert result._repr_html_().count("<tr>") == 1 + len(result.findings) and "data:image/png" in result._repr_html_()
+    shown = result._repr_html_()
+    assert shown.count("<tr>") == 1 + len(result.findings) and "data:image/png" in shown
+    assert "<th>95 % interval</th>" in shown and f"Doubt: {escape(result.claim.doubt)}" in shown

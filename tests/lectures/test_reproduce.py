@@ -7,7 +7,7 @@ import pytest
 
 from lab import cli, record
 from lab.errors import InputError
-from lab.lectures import Verdict, _registry, _reproduce, ids, reproduce, reproduce_each
+from lab.lectures import LECTURES, Verdict, _registry, _reproduce, ids, reproduce, reproduce_each
 from lab.lectures.commands import Reproduce
 
 BROKEN = '''"""Broken.
@@ -172,7 +172,7 @@ def test_one_failing_experiment_stops_no_other(tmp_path, broken, capsys, monkeyp
     assert results[0].error == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
     assert results[1].error == "RuntimeError: no such luck"
     assert not (tmp_path / "runs" / "reproduce-broken" / "result.json").exists()
-    monkeypatch.setattr("lab.lectures.ids", lambda section="": broken)
+    monkeypatch.setattr("lab.lectures.ids", lambda *chosen: broken)
     with pytest.raises(SystemExit) as stop:
         Reproduce(all=True, json=True, runs=tmp_path / "runs")()
     assert stop.value.code == 1
@@ -204,12 +204,17 @@ def test_the_command_prints_one_json_object(tmp_path, capsys):
     several = json.loads(capsys.readouterr().out, parse_constant=refuse)
     assert "power-1000" in [each["id"] for each in several["experiments"]]
     Reproduce(runs=tmp_path, json=True)()
-    listed = {
-        each["id"]: each["verdict"]
-        for each in json.loads(capsys.readouterr().out, parse_constant=refuse)["experiments"]
-    }
+    found = json.loads(capsys.readouterr().out, parse_constant=refuse)["experiments"]
+    listed = {each["id"]: each["verdict"] for each in found}
+    assert {each["id"] for each in found if "L3" in each["lectures"]} == set(ids(lecture="L3"))
     # what was measured with other settings is not the verdict
     assert listed["power-1000"] == "holds" and listed["node-minus-23"] is None
+
+
+def test_a_lecture_has_its_own_claims_and_those_it_shares_with_others():
+    assert ids("optimisation", "L0") == ["bptt-sum-of-terms", "jacobian-threshold"]
+    assert "playground" in ids(lecture="L1") and "playground" in ids(lecture="L4")
+    assert set().union(*(ids(lecture=each) for each in LECTURES)) == set(ids())
 
 
 @pytest.mark.slow
@@ -226,6 +231,10 @@ def test_a_section_at_once(tmp_path, capsys):
         ({"ids": ("node-minus-32",)}, "unknown experiment 'node-minus-32'; did you mean node-minus-23"),
         ({"section": "cor"}, "unknown section 'cor'; did you mean core"),
         ({"ids": ("node-minus-23",), "all": True}, "give one of"),
+        ({"section": "core", "lecture": "L2"}, "give one of"),
+        ({"lecture": "L5"}, "unknown lecture 'L5'; did you mean L4"),
+        ({"section": "generative"}, "there is no experiment of section generative yet"),
+        ({"ids": ("node-minus-23",), "seeds": 20}, "--seeds means nothing to node-minus-23"),
         ({"all": True, "name": "x"}, "--name names one run"),
         ({"ids": ("node-minus-23", "power-1000"), "name": "x"}, "--name names one run"),
         ({"ids": ("node-minus-23",), "settings": ("bias",)}, "--set bias is not NAME=VALUE"),

@@ -117,9 +117,9 @@ def picture(
     title = f"Goal found in {solved[0]} of {len(finals[0.0])} without ε, in {solved[1]} of {len(finals[1.0])} with it"
     label(right, title, f"agent steps (band: 95 % of the mean of {len(curves[0.0])} seeds)", "return while learning")
     right.set_title(title, loc="left", fontsize=14)
-    for level, name in ((1.0, "goal"), (0.1, "lure")):
+    for level, name, at, end in ((1.0, "goal", 0.01, "left"), (0.1, "lure", 0.99, "right")):  # where no curve is
         right.axhline(level, color=GREY, linewidth=1, linestyle=":")
-        right.text(0, level + 0.01, name, color=GREY, va="bottom", fontsize=12)
+        right.text(at * steps, level + 0.01, name, color=GREY, va="bottom", ha=end, fontsize=12)
     right.set_xlim(0, steps)
     right.set_ylim(-0.03, 1.25)
     right.legend(loc="upper right")

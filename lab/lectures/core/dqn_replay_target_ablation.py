@@ -121,9 +121,12 @@ def picture(curves: dict[tuple[str, str], np.ndarray], steps: dict[str, int]):
             low, high = band(runs[:, known])
             panel.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
             panel.plot(at, runs[:, known].mean(axis=0), color=colour, linewidth=3, label=arm)
-            means[arm] = np.nanmean(runs)
-        best = max(means, key=lambda arm: means[arm])
+            means[arm] = np.nanmean(runs, axis=1)
+        best = max(means, key=lambda arm: means[arm].mean())
+        leads = [bootstrap(means[best] - values, np.mean)[0] for arm, values in means.items() if arm != best]
         title = f"{task}: {'full DQN' if best == 'full' else best} learns most"
+        if min(leads) <= 0:
+            title += ", not for certain"
         label(
             panel,
             title,

@@ -5,7 +5,8 @@ Slide: Why Use Layers?; We hope ... but
 Says: "In a perfect world, we might hope that each neuron in the second-to-last layer corresponds to one of these
     subcomponents." "we piece together various components like loops and lines" "We hope ... but"
 Doubt: The slide breaks off after "but" and measures nothing. A unit may follow a loop only because it follows the
-    digits that have one: random groups of digits, as many as there are subcomponents, are the comparison.
+    digits that have one: random groups of digits, as many as there are subcomponents, are the comparison. Tested is
+    the hope: where it fails, the slide's "but" is right.
 Kind: chance
 """
 

@@ -202,7 +202,7 @@ def picture(curves, before: np.ndarray, after, findings: list[Finding], settings
     for name, (old, new) in after.items():
         panel.plot(new, old, "o", color=COLOURS[name], alpha=0.3, markersize=7)
         panel.plot(new.mean(), old.mean(), "s", color=COLOURS[name], markersize=14, markeredgecolor=BLACK, label=name)
-    panel.plot([0, 103], [0, 103], color=GREY, linewidth=1)
+    panel.plot([0, 103], [0, 103], color=GREY, linewidth=1, label="both alike")
     panel.set(xlim=(min(60, *(new.min() for _, new in after.values())) - 3, 103), ylim=(-5, 103))
     label(panel, "", "new digits right, %", "first digits right, %")
     panel.legend(fontsize=14, loc="center left")

@@ -191,8 +191,10 @@ def picture(right: dict[tuple[str, bool], np.ndarray], gain: dict[str, np.ndarra
     label(left, "", "", "test digits right, % (dots: draws)")
     left.set_title(f"{settings.layers} hidden layers, {settings.labels} labels", loc="left", fontsize=16)
     panel.axhline(0, color=GREY, linewidth=1.5)
+    words = []
     for place, kind in enumerate(KINDS):
         low, high = bootstrap(gain[kind], np.mean)
+        words.append(f"{gain[kind].mean():+.1f} points" if low > 0 or high < 0 else "nothing for certain")
         panel.plot(np.linspace(place - 0.15, place + 0.15, len(gain[kind])), gain[kind], "o", color=GREY, markersize=7)
         panel.plot([place] * 2, [low, high], color=ORANGE, linewidth=4)
         panel.plot(place, gain[kind].mean(), "s", color=ORANGE, markersize=12)
@@ -200,9 +202,6 @@ def picture(right: dict[tuple[str, bool], np.ndarray], gain: dict[str, np.ndarra
     panel.set(xlim=(-0.5, 1.5))
     label(panel, "", "", "gain by pre-training, points (bar: 95 %)")
     panel.set_title("What pre-training gains", loc="left", fontsize=16)
-    sigmoid, now = (gain[kind].mean() for kind in KINDS)
-    figure.suptitle(
-        f"Pre-training gives deep sigmoid nets {sigmoid:+.1f} points, nets of today {now:+.1f}", fontsize=18,
-        fontweight="bold", x=0.01, ha="left",
-    )  # fmt: skip
+    figure.suptitle(f"Pre-training gives deep sigmoid nets {words[0]}, nets of today {words[1]}", fontsize=18,
+                    fontweight="bold", x=0.01, ha="left")  # fmt: skip
     return figure
