@@ -20,14 +20,15 @@ class TrainDQN(Command):
 
     config: DQNConfig = field(default_factory=DQNConfig)
     preset: str = ""
-    """Settings of a paper or a purpose, from agents/presets: nature, rainbow or fast; options given beside it count."""
+    """Settings of a paper or a purpose: nature, rainbow or fast, or a file: your own .toml, or a run's config.json, to
+    make it again; options given beside it count."""
     resume: bool = False
     """Go on from the newest checkpoint of the run of this name, if there is one."""
 
     @classmethod
     def default(cls, words: Sequence[str]) -> Self:
         """Options as they stand for the environment and the preset named among the words of the command line."""
-        env, name = _option(words, "--env") or DQNConfig.env, _option(words, "--preset") or ""
+        env, name = _option(words, "--env") or "", _option(words, "--preset") or ""
         return cls(config=preset(env, name), preset=name)
 
     def __call__(self) -> None:
