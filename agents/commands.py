@@ -74,7 +74,7 @@ class Evaluate(Command):
     """Another seed, other games."""
 
     def __call__(self) -> None:
-        from agents.environments import first_seed
+        from agents.environments import first_seed, playing
         from agents.evaluate import evaluate, evaluation_epsilon, summarise
         from lab import device
         from lab.errors import InputError
@@ -89,7 +89,11 @@ class Evaluate(Command):
             "epsilon": evaluation_epsilon(config),
         }  # fmt: skip
         name = self.name or slug(f"evaluate-{self.run.resolve().name}")
-        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return_mean"]) as run:
+        with (
+            device.threads(config.threads),
+            playing(config),
+            Run.open(self.runs, name, settings, metrics=["eval/return_mean"]) as run,
+        ):
             scores = evaluate(agent, config, self.episodes, seed=first_seed(self.seed, 3_000_000))
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
@@ -150,7 +154,7 @@ class Watch(Command):
     """Another seed, another game."""
 
     def __call__(self) -> None:
-        from agents.environments import first_seed
+        from agents.environments import first_seed, playing
         from agents.evaluate import film
         from lab import device
         from lab.run import Run, slug
@@ -159,7 +163,7 @@ class Watch(Command):
         agent, config, step = _load(self.run)
         settings = {**_described(self.run, config, step), "game_seed": self.seed}
         name = self.name or slug(f"watch-{self.run.resolve().name}")
-        with device.threads(config.threads):
+        with device.threads(config.threads), playing(config):
             # no run is made of what draws no pictures
             frames, score = film(agent, config, first_seed(self.seed, 2_000_000))
         with Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:
@@ -242,7 +246,7 @@ class Inspect(Command):
                 raise InputError(f"--{name} must lie in {least} .. {most}, not {value}")
         _check_seed(self.seed)
 
-        from agents.environments import first_seed
+        from agents.environments import first_seed, playing
         from agents.evaluate import load
         from agents.inspect import METRICS, inspect, look
         from lab import device
@@ -257,7 +261,7 @@ class Inspect(Command):
         }  # fmt: skip
         name = self.name or slug(f"inspect-{self.run.resolve().name}")
         seed = first_seed(self.seed, 4_000_000)
-        with device.threads(config.threads):
+        with device.threads(config.threads), playing(config):
             seen = look(agent, config, self.episodes, self.states, seed)  # no run is made of what cannot be pictured
             with Run.open(self.runs, name, settings, metrics=METRICS) as run:
                 found, steps = inspect(agent, config, run, seen, self.episodes, self.states, seed)

@@ -30,7 +30,7 @@ from torch.nn import functional
 from agents import config as ours
 from agents.adapter import Adapter
 from agents.config import DQNConfig
-from agents.environments import check_playable, first_seed, make_envs
+from agents.environments import check_playable, first_seed, make_envs, playing
 from agents.evaluate import evaluate
 from agents.exploration import epsilon_greedy
 from agents.finite import diverged, finite
@@ -263,7 +263,7 @@ def train(config: PeerConfig, run: Run) -> dict[str, float] | None:
     None when Ctrl-C stopped it, after saving the policy.
     """
     check(config)
-    with device.threads(config.threads):
+    with device.threads(config.threads), playing(played(config)):
         return _train(config, run)
 
 

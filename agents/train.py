@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from agents.algorithm import Tick, Training
 from agents.config import DQNConfig
 from agents.dqn import DQN
-from agents.environments import check_playable, has_pixels
+from agents.environments import check_playable, has_pixels, playing
 from agents.evaluate import evaluate
 from agents.finite import diverged, finite, gives_none
 from agents.networks import no_noise
@@ -108,7 +108,7 @@ def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     """
     check(config)
     check_playable(config, run.path)
-    with device.threads(config.threads):
+    with device.threads(config.threads), playing(config, "; --resume then goes on from the newest checkpoint"):
         return _train(config, run)
 
 

@@ -61,6 +61,10 @@ class Elsewhere(Exception):
     """Environments cannot be put back where a snapshot was taken; the message says why."""
 
 
+class Broken(Exception):
+    """An environment's own code failed while it was played; the cause is what it raised."""
+
+
 class _Tape(gymnasium.Wrapper):
     """Notes how the running episode came about: the random state it began with and the actions since."""
 
@@ -102,8 +106,17 @@ class Replayable(SyncVectorEnv):
 
         super().__init__([one] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
 
+    def reset(self, **options: Any):
+        try:
+            return super().reset(**options)
+        except Exception as error:  # an environment is anybody's code
+            raise Broken(str(error)) from error
+
     def step(self, actions: np.ndarray):
-        observation, reward, terminated, truncated, info = super().step(actions)
+        try:
+            observation, reward, terminated, truncated, info = super().step(actions)
+        except Exception as error:  # an environment is anybody's code
+            raise Broken(str(error)) from error
         info["life_lost"] = np.zeros(self.num_envs, bool)
         return observation, reward, terminated, truncated, info
 

@@ -1,14 +1,20 @@
 import json
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+import agents.train
 import envs
+from agents import peers
 from agents.config import preset
 from agents.environments import check_playable
+from agents.peer_config import SB3PPOConfig
 from lab.errors import InputError
+from lab.run import Run
+from tests.agents.conftest import Line
 
 
 @pytest.mark.parametrize(("env_id", "stack"), [("lab/Catch-v0", 1), ("lab/Catch-v0", 3), ("CartPole-v1", 1)])
@@ -102,3 +108,60 @@ def test_a_module_prefix_changes_nothing_about_an_atari_game():
     assert envs.is_atari("ale_py:ALE/Pong-v5")
     assert preset("ale_py:ALE/Pong-v5").clip_rewards and preset("ale_py:ALE/Pong-v5").num_envs == 8
     assert envs.make("ale_py:ALE/Pong-v5").single_observation_space.shape == (4, 84, 84)
+
+
+class Broken(Line):
+    """A line with one thing wrong, as in a person's own environment."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        self.wrong = wrong
+
+    def _seen(self):
+        return np.zeros(3, np.float32) if self.wrong == "shape" else super()._seen()
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed)
+        return observation if self.wrong == "reset" else (observation, info)
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.wrong == "old":
+            return observation, reward, terminated, info
+        if self.wrong == "later" and self.at == 3:
+            raise KeyError("wheel\nis lost")
+        return observation, None if self.wrong == "none" else reward, terminated, truncated, info
+
+
+@pytest.fixture
+def broken():
+    def call(wrong):
+        gymnasium.register("test/Broken-v0", Broken, kwargs={"wrong": wrong}, disable_env_checker=True)
+        return replace(preset("test/Broken-v0"), total_steps=200, learning_starts=50)
+
+    yield call
+    gymnasium.registry.pop("test/Broken-v0")
+
+
+@pytest.mark.parametrize(("wrong", "what"), [
+    ("shape", "failed at play: ValueError: .*check_env says more"), ("reset", "failed at play: ValueError"),
+    ("old", r"failed at play: ValueError: not enough values to unpack \(expected 5, got 4\)"),
+    ("none", "gives rewards that are not finite"),
+])  # fmt: skip
+def test_an_environment_that_fails_in_its_first_step_is_refused(broken, wrong, what):
+    with pytest.raises(InputError, match=what):
+        check_playable(broken(wrong))
+
+
+@pytest.mark.parametrize("peer", [False, True])
+def test_what_an_environment_raises_later_is_said_in_one_line_with_its_place(broken, tmp_path, peer):
+    config = broken("later")
+    if peer:
+        config = SB3PPOConfig(env=config.env, num_envs=2, stack=1, rollout=32, batch_size=32)
+    settings, train = (peers.settings(config), peers.train) if peer else (config, agents.train.train)
+    place = r"\(test_vector.py, line \d+\)"
+    with (
+        pytest.raises(InputError, match=f"Broken-v0 failed at play: KeyError: .* {place}; mend it"),
+        Run.open(tmp_path, "run", settings) as run,
+    ):
+        train(config, run)

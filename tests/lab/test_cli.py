@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import gymnasium
 import pytest
 
 from lab import cli, interrupt
@@ -73,6 +74,12 @@ def test_every_command_explains_itself(capsys):
             cli.main([*words, "--help"])
         assert stop.value.code == 0
         assert "usage: lab " + " ".join(words) in capsys.readouterr().out
+
+
+def test_a_warning_loses_the_colours_that_a_library_gave_it(monkeypatch, capsys):
+    monkeypatch.setattr(cli.List, "__call__", lambda self: gymnasium.logger.warn("odd"))
+    cli.main(["list"])
+    assert capsys.readouterr().err == "lab: warning: WARN: odd\n"
 
 
 def test_overview_names_every_command(capsys):
