@@ -23,7 +23,8 @@ class TrainDQN(Command):
     """Settings of a paper or a purpose: nature, rainbow or fast, or a file: your own .toml, or a run's config.json, to
     make it again; options given beside it count."""
     resume: bool = False
-    """Go on from the newest checkpoint of the run of this name, if there is one."""
+    """Go on from the newest checkpoint of the run of this name, if there is one; with a larger --total-steps for longer
+    (not with --anneal or --priority-alpha)."""
 
     @classmethod
     def default(cls, words: Sequence[str]) -> Self:
@@ -33,9 +34,10 @@ class TrainDQN(Command):
 
     def __call__(self) -> None:
         from agents.environments import check_playable
-        from agents.train import METRICS, check, check_effect, train
+        from agents.train import METRICS, check, check_effect, ends_with_training, train
+        from lab.errors import InputError
         from lab.jsonfile import read_json
-        from lab.run import RESULT, Run, slug
+        from lab.run import CONFIG, RESULT, Run, slug
 
         config = self.config
         check(config)
@@ -43,10 +45,16 @@ class TrainDQN(Command):
         check_effect(config, preset(config.env, self.preset))
         name = self.name or slug(f"dqn-{config.env.removeprefix('ALE/').lower()}")
         path = Run.find(self.runs, name, config) if self.resume else None
+        longer = "" if (ends := ends_with_training(config)) else "total_steps"
+        if self.resume and not path and ends and (shorter := Run.find(self.runs, name, config, "total_steps")):
+            raise InputError(
+                f"run {shorter} cannot go on for longer: {ends} by the end of its total_steps="
+                f"{read_json(shorter / CONFIG)['total_steps']}; give another --name to begin again"
+            )
         if path and (path / RESULT).exists():  # done already
             metrics = read_json(path / RESULT)["metrics"]
         else:
-            with Run.open(self.runs, name, config, resume=self.resume, metrics=METRICS) as run:
+            with Run.open(self.runs, name, config, resume=self.resume, metrics=METRICS, longer=longer) as run:
                 metrics, path = train(config, run), run.path
         if metrics is None:
             raise KeyboardInterrupt

@@ -101,6 +101,13 @@ def check_effect(config: DQNConfig, usual: DQNConfig) -> None:
             raise InputError(f"{name}={value} has no effect without {what}; leave it out")
 
 
+def ends_with_training(config: DQNConfig) -> str:
+    """What changes over `total_steps`, so that a run that goes on for longer is not one of so many; or nothing."""
+    if config.anneal:
+        return "its step size falls (--anneal)"
+    return "its importance weights grow (--priority-alpha)" if config.priority_alpha else ""
+
+
 def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
     """Train by `config`, reporting to `run` and resuming what it restored; returns the metrics that it finished with.
 
