@@ -108,19 +108,19 @@ def ends_with_training(config: DQNConfig) -> str:
     return "its importance weights grow (--priority-alpha)" if config.priority_alpha else ""
 
 
-def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
+def train(config: DQNConfig, run: Run, kind: type[DQN] = DQN) -> dict[str, float] | None:
     """Train by `config`, reporting to `run` and resuming what it restored; returns the metrics that it finished with.
 
-    None when Ctrl-C stopped it, after a checkpoint.
+    None when Ctrl-C stopped it, after a checkpoint. kind: of the agent, DQN or a class of your own over it.
     """
     check(config)
     check_playable(config, run.path)
     with device.threads(config.threads), playing(config, "; --resume then goes on from the newest checkpoint"):
-        return _train(config, run)
+        return _train(config, run, kind)
 
 
-def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
-    training = Training(config, device.choose(config.device), run.path)
+def _train(config: DQNConfig, run: Run, kind: type[DQN]) -> dict[str, float] | None:
+    training = Training(config, device.choose(config.device), run.path, kind)
     recent: list[float] = []  # returns of the last 100 episodes
     if run.restored:
         _, saved = run.restored

@@ -88,7 +88,7 @@ class Curve:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def find(paths: Sequence[Path], tag: str, mean_of: int = 1) -> list[Curve]:
+def find(paths: Sequence[str | Path], tag: str, mean_of: int = 1) -> list[Curve]:
     """The curves of `tag` in the runs given, each value a mean of so many; a folder that is no run stands for the runs
     below it.
 
@@ -99,7 +99,7 @@ def find(paths: Sequence[Path], tag: str, mean_of: int = 1) -> list[Curve]:
     without: list[str] = []
     refused: InputError | None = None
     tags: set[str] = set()
-    for path, named in _expand(paths):
+    for path, named in _expand(list(map(Path, paths))):
         try:
             entries = record.read(path / RECORD)
             found = _curve(path, entries, tag)
