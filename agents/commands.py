@@ -137,11 +137,14 @@ def _load(run: Path) -> tuple[Any, DQNConfig, int]:
 
 
 def _described(run: Path, config: DQNConfig, step: int) -> dict[str, Any]:
-    """What the settings of a run about the policy of `run` say of it, under the names by which lab compare reads them;
-    seed: that of its training."""
+    """What the settings of a run about the policy of `run` say of it: all of its training's, under the names by which
+    lab compare reads them, so that policies of several seeds are one group."""
+    from lab.jsonfile import read_json
+    from lab.run import CONFIG
+
     return {
-        "algorithm": _peer(run) or "dqn", "env": config.env, "protocol": config.protocol, "seed": config.seed,
-        "run": str(run), "agent_step": step,
+        **read_json(run / CONFIG), "algorithm": _peer(run) or "dqn", "policy": str(run),
+        "agent_step": min(step, config.total_steps),  # the last vector step may go beyond, by seed
     }  # fmt: skip
 
 

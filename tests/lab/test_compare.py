@@ -94,6 +94,21 @@ def test_presets_of_tasks_and_algorithms_are_no_differences(make, tmp_path):
     }
 
 
+def test_a_setting_of_one_algorithm_alone_is_not_said_of_another(make, tmp_path):
+    for name, every in (("a", 5), ("b", 7)):
+        make(f"dqn-lab-catch-v0-{name}", {1: 0}, checkpoint_every=every)
+    make("sb3-dqn-lab-catch-v0", {1: 0})
+    assert list(compared([tmp_path]).groups) == ["dqn checkpoint_every=5", "dqn checkpoint_every=7", "sb3-dqn"]
+
+
+def test_a_tag_that_is_nearly_one_is_told_which(make, tmp_path):
+    run = make("dqn-lab-catch-v0", {1: 0})
+    with pytest.raises(InputError, match=r"eval/retun_mean; did you mean eval/return_mean\? --tag takes"):
+        curves.find([run], "eval/retun_mean")
+    with pytest.raises(InputError, match=r"did you mean eval/return_mean\? --tag takes"):
+        curves.find([str(tmp_path)], "eval/return_meen")
+
+
 def test_a_setting_that_an_older_run_lacks_makes_another_group(make, tmp_path):
     make("dqn-lab-catch-v0-a", {1: 0})
     make("dqn-lab-catch-v0-b", {1: 0}, dueling=False, n_step=3)
