@@ -46,11 +46,22 @@ def test_states_have_a_stack_axis_padded_with_zeros():
 
 
 @pytest.mark.parametrize(
-    ("env_id", "what"), [("Pendulum-v1", "Discrete"), ("FrozenLake-v1", "Box"), ("PongNoFrameskip-v4", "ALE/Pong-v5")]
+    ("env_id", "what"), [("Pendulum-v1", "Discrete"), ("test/Graph-v0", "Box"), ("PongNoFrameskip-v4", "ALE/Pong-v5")]
 )
 def test_what_dqn_cannot_play_is_refused(env_id, what):
     with pytest.raises(ValueError, match=what):
         envs.make(env_id)
+
+
+def test_numbers_dicts_and_tuples_are_flattened_to_a_vector():
+    games = envs.make("FrozenLake-v1", 2, stack=2)
+    state, _ = games.reset(seed=0)
+    assert (
+        state.shape == (2, 2, 16) and state[:, 1].tolist() == [np.eye(16)[0].tolist()] * 2
+    )  # one-hot, the newest last
+    assert envs.make("test/Mixed-v0").single_observation_space.shape == (1, 3 + 2 + 2 + 5)
+    with pytest.raises(ValueError, match=r"has observations Dict\(.*the agents need a Box \(arrays\), or"):
+        envs.make("test/Seen-v0")
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Breakout-v5", "lab/Catch-v0", "CartPole-v1"])
@@ -81,6 +92,11 @@ class Odd(gymnasium.Env):
 
 
 TWO, VECTOR = spaces.Discrete(2), spaces.Box(0, 1, (4,))
+MIXED = spaces.Dict(at=spaces.Discrete(3), speed=spaces.Box(0, 1, (2,)), hand=spaces.MultiBinary(2))
+SEEN = spaces.Dict(at=TWO, seen=spaces.Box(0, 255, (9, 9), np.uint8))
+gymnasium.register("test/Graph-v0", lambda: Odd(TWO, spaces.Graph(VECTOR, None)))
+gymnasium.register("test/Mixed-v0", lambda: Odd(TWO, spaces.Tuple([MIXED, spaces.MultiDiscrete([2, 3])])))
+gymnasium.register("test/Seen-v0", lambda: Odd(TWO, SEEN))
 
 
 @pytest.mark.parametrize(

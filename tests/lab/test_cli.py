@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import gymnasium
 import pytest
 
 from lab import cli, interrupt
+from lab.errors import Notice
 from lab.run import Run
 
 
@@ -77,7 +79,8 @@ def test_every_command_explains_itself(capsys):
 
 
 def test_a_warning_loses_the_colours_that_a_library_gave_it(monkeypatch, capsys):
-    monkeypatch.setattr(cli.List, "__call__", lambda self: gymnasium.logger.warn("odd"))
+    yellow = gymnasium.logger.colorize("WARN: odd", "yellow")
+    monkeypatch.setattr(cli.List, "__call__", lambda self: warnings.warn(yellow, Notice, stacklevel=2))
     cli.main(["list"])
     assert capsys.readouterr().err == "lab: warning: WARN: odd\n"
 
