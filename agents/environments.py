@@ -43,6 +43,8 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
             hint = "(MODULE:ID imports your own first)"
             raise unknown("environment", envs.bare(config.env), gymnasium.registry, hint) from None
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        if isinstance(error, ModuleNotFoundError) and error.name == config.env.partition(":")[0]:
+            reason += "; put PYTHONPATH=FOLDER before the command if it lies in FOLDER"
         raise InputError(f"environment {config.env} cannot be used: {reason}") from error
     return made
 

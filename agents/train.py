@@ -15,6 +15,7 @@ from agents.evaluate import evaluate
 from agents.finite import diverged, finite, gives_none
 from agents.networks import no_noise
 from agents.prioritised import PrioritisedReplay
+from envs import is_atari
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -88,7 +89,10 @@ def check_effect(config: DQNConfig, usual: DQNConfig) -> None:
 
     usual: the settings of the preset. It may have such a one, which another option has made idle.
     """
+    atari = is_atari(config.env), "an Atari game"
     needed = {
+        "protocol": atari,
+        "network": atari,
         "anneal_share": (config.anneal, "--anneal"),
         "atoms": (config.distribution != "expected", "--distribution"),
         "v_max": (config.distribution == "categorical", "--distribution categorical"),
@@ -247,7 +251,8 @@ def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
     syncs = range(config.learning_starts + period, config.total_steps, period) if config.total_steps < last else ()
     title = f"DQN on {config.env}: return {short(score, 3)} after {config.total_steps:,} agent steps"
     steps, values = [e["step"] for e in points], [e["value"] for e in points]
-    return plots.learning_curve(steps, values, title, "return, mean of the last 100 episodes", list(syncs))
+    y = "return, mean of the last 100 episodes"
+    return plots.learning_curve(steps, values, title, y, list(syncs), "the target network is copied")
 
 
 @torch.no_grad()

@@ -100,6 +100,8 @@ def test_annealing_takes_a_share_of_training(refused, share, said):
     ("", "CartPole-v1", {"v_max": 3.0, "distribution": "quantile"}, "without --distribution categorical"),
     ("", "CartPole-v1", {"priority_beta": 0.5}, "priority_beta=0.5 has no effect without --priority-alpha"),
     ("", "CartPole-v1", {"centred": True}, "centred=True has no effect without frames of uint8 pixels"),
+    ("", "CartPole-v1", {"protocol": "sticky"}, "protocol=sticky has no effect without an Atari game"),
+    ("", "lab/Catch-v0", {"network": "nips"}, "network=nips has no effect without an Atari game"),
     ("fast", "ALE/Pong-v5", {"anneal": False, "anneal_share": 0.2}, "anneal_share=0.2 has no effect"),
 ])  # fmt: skip
 def test_an_option_without_effect_is_refused(name, env, changes, said):

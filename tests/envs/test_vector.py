@@ -84,6 +84,11 @@ def test_a_users_module_registers_its_environment(tmp_path, monkeypatch):
     assert envs.make("mygame:mine/Catch-v0", 2).single_observation_space.shape == (1, 6, 6)
 
 
+def test_a_module_that_is_not_found_is_refused_with_where_to_say_its_folder():
+    with pytest.raises(InputError, match=r"No module named 'nogame'; put PYTHONPATH=FOLDER before"):
+        check_playable(preset("nogame:Mine-v0"))
+
+
 class Odd(gymnasium.Env):
     """Spaces of any kind; never played."""
 

@@ -126,6 +126,13 @@ def test_grouping_by_a_setting_says_what_it_mixes(two_by_three, make):
         compared([two_by_three], by=["n_steps"])
 
 
+def test_runs_of_one_seed_are_not_called_seeds(two_by_three):
+    assert compared([two_by_three]).note().startswith("mean of 3 seeds")
+    with pytest.warns(Notice, match="differ in double"):
+        mixed = compared([two_by_three], by=["env"])
+    assert mixed.note().startswith("mean of 6 runs")
+
+
 def test_the_algorithm_is_told_by_config_name_or_command(make):
     def algorithm(path):
         return curves.find([path], TAG)[0].algorithm

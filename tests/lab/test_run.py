@@ -65,6 +65,12 @@ def test_folder_holds_the_whole_story(tmp_path):
     assert (path / "figures" / "eval-curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_learning_curve_says_what_its_lines_mark():
+    assert plots.learning_curve([0], [0], "", "").axes[0].get_xlabel() == "agent steps"
+    marked = plots.learning_curve([0], [0], "", "", [1.0], "a sync").axes[0]
+    assert marked.get_xlabel() == "agent steps (grey lines: a sync)"
+
+
 def test_film_has_every_frame(tmp_path):
     path = filled(tmp_path)
     frames, _seconds = imageio_ffmpeg.count_frames_and_secs(str(path / "videos" / "eval-film-3.mp4"))
