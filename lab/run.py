@@ -106,8 +106,7 @@ class Run:
             raise InputError(f"run name {name!r} makes no folder name; use letters, digits, . _ - + (no dot first)")
         taken = _taken(Path(root), name)
         if not resume:
-            path = Path(root) / (f"{name}-{len(taken) + 1}" if taken else name)
-            return cls(path, settings, metrics, resume=False)
+            return cls(_take(Path(root), name, len(taken)), settings, metrics, resume=False)
         if found := _same(taken, settings, longer):
             return cls(found, settings, metrics, resume=True)
         if taken:  # where config.json is damaged, or lost beside checkpoints, this says so
@@ -305,6 +304,17 @@ def _taken(root: Path, name: str) -> list[Path]:
     while (path := root / (f"{name}-{len(taken) + 1}" if taken else name)).exists():
         taken.append(path)
     return taken
+
+
+def _take(root: Path, name: str, taken: int) -> Path:
+    """Make the first of the folders NAME, NAME-2, ... behind the `taken` ones that no other process makes first, as
+    those of a loop over seeds do that start together."""
+    path = root / (f"{name}-{taken + 1}" if taken else name)
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return _take(root, name, taken + 1)
+    return path
 
 
 def _same(taken: list[Path], settings: dict[str, Any], longer: str = "") -> Path | None:

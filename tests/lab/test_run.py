@@ -212,6 +212,13 @@ def test_a_name_taken_gets_a_number_and_nothing_is_overwritten(tmp_path):
     assert [filled(tmp_path).name for _ in range(2)] == ["run", "run-2"]
 
 
+def test_runs_that_start_together_get_folders_of_their_own(tmp_path, monkeypatch):
+    """Each has seen that there is none yet."""
+    monkeypatch.setattr("lab.run._taken", lambda root, name: [])
+    with Run.open(tmp_path, "run", {"seed": 0}) as first, Run.open(tmp_path, "run", {"seed": 1}) as second:
+        assert [first.path.name, second.path.name] == ["run", "run-2"]
+
+
 def test_other_settings_are_no_resume(tmp_path):
     filled(tmp_path)
     with pytest.raises(InputError, match=r"lr=0\.1, not 0\.2"):
