@@ -85,14 +85,16 @@ class Outcome(NamedTuple):
 class Training:
     """Algorithm 1 and all that changes while it runs; `state_dict` holds every bit of it."""
 
-    def __init__(self, config: DQNConfig, where: torch.device, folder: Path | None = None):
-        """folder: where a memory-mapped replay lies."""
+    def __init__(
+        self, config: DQNConfig, where: torch.device, folder: Path | None = None, kind: type[DQN] = DQN
+    ):  # fmt: skip
+        """folder: where a memory-mapped replay lies; kind: of the agent, DQN or a class of your own over it."""
         self.config = config
         beside = has_second_thread(config, where, torch.get_num_threads())
         self.envs = make_envs(config, config.num_envs, **_emulator_threads() if beside else {})
         shape = self.envs.single_observation_space.shape
         frame_type = torch.from_numpy(np.empty(0, self.envs.single_observation_space.dtype)).dtype
-        self.agent = DQN(shape, int(self.envs.single_action_space.n), config, where)
+        self.agent = kind(shape, int(self.envs.single_action_space.n), config, where)
         self.tiled = self.agent.trunk is not None and frame_type == torch.uint8  # how the replay keeps its frames
         kept = tiles(torch.empty(shape)).shape if self.tiled else shape
         self.replay = _replay(config, tuple(kept), frame_type, where, folder)
@@ -105,7 +107,7 @@ class Training:
             self._explore, self._learn = (Captured(f, where, generators) for f in (self._explore, self._learn))
         helper = Helper() if beside else None
         self.ahead: Ahead[Studied, Outcome] = Ahead(self._study, self.replay, helper)
-        if helper:
+        if helper and self.agent.trunk:
             self.agent.share(helper)
         self.step = 0  # agent steps taken, over all environments
         self.updates = 0

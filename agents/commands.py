@@ -20,21 +20,24 @@ class TrainDQN(Command):
 
     config: DQNConfig = field(default_factory=DQNConfig)
     preset: str = ""
-    """Settings of a paper or a purpose, from agents/presets: nature, rainbow or fast; options given beside it count."""
+    """Settings of a paper or a purpose: nature, rainbow or fast, or a file: your own .toml, or a run's config.json, to
+    make it again; options given beside it count."""
     resume: bool = False
-    """Go on from the newest checkpoint of the run of this name, if there is one."""
+    """Go on from the newest checkpoint of the run of this name, if there is one; with a larger --total-steps for longer
+    (not with --anneal or --priority-alpha)."""
 
     @classmethod
     def default(cls, words: Sequence[str]) -> Self:
         """Options as they stand for the environment and the preset named among the words of the command line."""
-        env, name = _option(words, "--env") or DQNConfig.env, _option(words, "--preset") or ""
+        env, name = _option(words, "--env") or "", _option(words, "--preset") or ""
         return cls(config=preset(env, name), preset=name)
 
     def __call__(self) -> None:
         from agents.environments import check_playable
-        from agents.train import METRICS, check, check_effect, train
+        from agents.train import METRICS, check, check_effect, ends_with_training, train
+        from lab.errors import InputError
         from lab.jsonfile import read_json
-        from lab.run import RESULT, Run, slug
+        from lab.run import CONFIG, RESULT, Run, slug
 
         config = self.config
         check(config)
@@ -42,10 +45,16 @@ class TrainDQN(Command):
         check_effect(config, preset(config.env, self.preset))
         name = self.name or slug(f"dqn-{config.env.removeprefix('ALE/').lower()}")
         path = Run.find(self.runs, name, config) if self.resume else None
+        longer = "" if (ends := ends_with_training(config)) else "total_steps"
+        if self.resume and not path and ends and (shorter := Run.find(self.runs, name, config, "total_steps")):
+            raise InputError(
+                f"run {shorter} cannot go on for longer: {ends} by the end of its total_steps="
+                f"{read_json(shorter / CONFIG)['total_steps']}; give another --name to begin again"
+            )
         if path and (path / RESULT).exists():  # done already
             metrics = read_json(path / RESULT)["metrics"]
         else:
-            with Run.open(self.runs, name, config, resume=self.resume, metrics=METRICS) as run:
+            with Run.open(self.runs, name, config, resume=self.resume, metrics=METRICS, longer=longer) as run:
                 metrics, path = train(config, run), run.path
         if metrics is None:
             raise KeyboardInterrupt
@@ -73,7 +82,7 @@ class Evaluate(Command):
     """Another seed, other games."""
 
     def __call__(self) -> None:
-        from agents.environments import first_seed
+        from agents.environments import first_seed, playing
         from agents.evaluate import evaluate, evaluation_epsilon, summarise
         from lab import device
         from lab.errors import InputError
@@ -88,7 +97,11 @@ class Evaluate(Command):
             "epsilon": evaluation_epsilon(config),
         }  # fmt: skip
         name = self.name or slug(f"evaluate-{self.run.resolve().name}")
-        with device.threads(config.threads), Run.open(self.runs, name, settings, metrics=["eval/return_mean"]) as run:
+        with (
+            device.threads(config.threads),
+            playing(config),
+            Run.open(self.runs, name, settings, metrics=["eval/return_mean"]) as run,
+        ):
             scores = evaluate(agent, config, self.episodes, seed=first_seed(self.seed, 3_000_000))
             run.table("evaluation", scores)
             for episode, row in scores.iterrows():
@@ -124,11 +137,14 @@ def _load(run: Path) -> tuple[Any, DQNConfig, int]:
 
 
 def _described(run: Path, config: DQNConfig, step: int) -> dict[str, Any]:
-    """What the settings of a run about the policy of `run` say of it, under the names by which lab compare reads them;
-    seed: that of its training."""
+    """What the settings of a run about the policy of `run` say of it: all of its training's, under the names by which
+    lab compare reads them, so that policies of several seeds are one group."""
+    from lab.jsonfile import read_json
+    from lab.run import CONFIG
+
     return {
-        "algorithm": _peer(run) or "dqn", "env": config.env, "protocol": config.protocol, "seed": config.seed,
-        "run": str(run), "agent_step": step,
+        **read_json(run / CONFIG), "algorithm": _peer(run) or "dqn", "policy": str(run),
+        "agent_step": min(step, config.total_steps),  # the last vector step may go beyond, by seed
     }  # fmt: skip
 
 
@@ -149,7 +165,7 @@ class Watch(Command):
     """Another seed, another game."""
 
     def __call__(self) -> None:
-        from agents.environments import first_seed
+        from agents.environments import first_seed, playing
         from agents.evaluate import film
         from lab import device
         from lab.run import Run, slug
@@ -158,7 +174,7 @@ class Watch(Command):
         agent, config, step = _load(self.run)
         settings = {**_described(self.run, config, step), "game_seed": self.seed}
         name = self.name or slug(f"watch-{self.run.resolve().name}")
-        with device.threads(config.threads):
+        with device.threads(config.threads), playing(config):
             # no run is made of what draws no pictures
             frames, score = film(agent, config, first_seed(self.seed, 2_000_000))
         with Run.open(self.runs, name, settings, metrics=["eval/return"]) as run:
@@ -241,7 +257,7 @@ class Inspect(Command):
                 raise InputError(f"--{name} must lie in {least} .. {most}, not {value}")
         _check_seed(self.seed)
 
-        from agents.environments import first_seed
+        from agents.environments import first_seed, playing
         from agents.evaluate import load
         from agents.inspect import METRICS, inspect, look
         from lab import device
@@ -256,7 +272,7 @@ class Inspect(Command):
         }  # fmt: skip
         name = self.name or slug(f"inspect-{self.run.resolve().name}")
         seed = first_seed(self.seed, 4_000_000)
-        with device.threads(config.threads):
+        with device.threads(config.threads), playing(config):
             seen = look(agent, config, self.episodes, self.states, seed)  # no run is made of what cannot be pictured
             with Run.open(self.runs, name, settings, metrics=METRICS) as run:
                 found, steps = inspect(agent, config, run, seen, self.episodes, self.states, seed)

@@ -1,11 +1,12 @@
 """The settings of a DQN run: a dataclass is the config, the command line and the saved manifest."""
 
+import json
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args, get_type_hints
 
-from lab.errors import unknown
+from lab.errors import InputError, unknown
 
 
 @dataclass
@@ -129,14 +130,47 @@ PRESETS = {
 }  # fmt: skip
 
 
-def preset(env: str, name: str = "") -> DQNConfig:
+def preset(env: str = "", name: str = "") -> DQNConfig:
     """The default settings for an environment: those of PRESETS, Atari's, or those of a small task.
 
-    name: of a file in agents/presets whose settings take their place. Raises InputError for an unknown one.
+    name: of a file whose settings take their place (see `settings_in`). env: left empty, what that file says, or Pong.
     """
+    given = settings_in(name) if name else {}
+    env = env or given.get("env", DQNConfig.env)
     known = env.rpartition(":")[2]  # "module:Id-v0" imports the module first, as in Gymnasium
     found = PRESETS.get(known, DQNConfig() if known.startswith("ALE/") else replace(_SMALL, total_steps=100_000))
+    return replace(found, **given | {"env": env})
+
+
+def settings_in(name: str) -> dict[str, Any]:
+    """The settings in a preset: in a file of agents/presets, by its name, or in one of your own, by its path: a .toml,
+    or the config.json of a run. Raises InputError for a file that cannot be read or holds what is no setting."""
     files = {file.stem: file for file in Path(__file__).with_name("presets").glob("*.toml")}
-    if name and name not in files:
-        raise unknown("preset", name, files)
-    return replace(found, env=env, **tomllib.loads(files[name].read_text(encoding="utf-8")) if name else {})
+    path = files.get(name, Path(name))
+    read = {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix)
+    if not read:
+        raise unknown("preset", name, files, "(or give the path of a .toml, or of a run's config.json)")
+    try:
+        given = dict(read(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"preset {path} cannot be read: {reason}; name another file or mend this one") from None
+    kinds = get_type_hints(DQNConfig)
+    for field, value in given.items():
+        if field not in kinds:
+            raise unknown("setting", field, kinds, f"(in {path})")
+        given[field] = _typed(f"{path}: {field}", kinds[field], value)
+    return given
+
+
+def _typed(what: str, kind: Any, value: Any) -> Any:
+    """`value` as a setting of this kind, a whole number also for one that need not be whole."""
+    if options := get_args(kind):
+        if value not in options:
+            raise InputError(f"{what} must be {' or '.join(options)}, not {value!r}")
+    elif kind is float and type(value) is int:
+        return float(value)
+    elif type(value) is not kind:
+        named = {bool: "true or false", int: "a whole number, such as 1_000_000", float: "a number", str: "text"}[kind]
+        raise InputError(f"{what} must be {named}, not {value!r}")
+    return value

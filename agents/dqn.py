@@ -39,7 +39,7 @@ class DQN:
         self.config, self.actions, self.device = config, actions, where
         self.distribution = distribution(config, where)
         torch.manual_seed(config.seed)
-        self.q, self.target = (self._network(shape, actions).to(where) for _ in range(2))
+        self.q, self.target = (self.network(shape, actions).to(where) for _ in range(2))
         self.bfloat16 = device.bfloat16(config.precision, where)
         if self.bfloat16 and not config.noisy:  # cast once a copy, not once an update; noise would lose its digits
             self.target.trunk.bfloat16()
@@ -54,7 +54,12 @@ class DQN:
             self.optimizers[0] = self.trunk.adam = RowsAdam(hidden, config.learning_rate)
         self.random = torch.Generator(where).manual_seed(config.seed)  # of exploration and of noisy layers
 
-    def _network(self, shape: tuple[int, ...], actions: int) -> QNetwork:
+    def network(self, shape: tuple[int, ...], actions: int) -> nn.Module:
+        """A network for states of `shape`, (stack, *frame): what a class of your own may give instead.
+
+        It takes prepared states (n, stack, *frame) to (n, actions, atoms), and has a `trunk`, an nn.Sequential that
+        ends in its largest linear layer and a ReLU.
+        """
         config, atoms = self.config, self.distribution.atoms
         return QNetwork(
             shape, actions, network=config.network, atoms=atoms, dueling=config.dueling, noisy=config.noisy
@@ -96,7 +101,9 @@ class DQN:
         return dormant(self.q.trunk, prepared.float() * scale)
 
     @torch.no_grad()
-    def act(self, state: np.ndarray, epsilon: float, random: torch.Generator) -> np.ndarray:
+    def act(
+        self, state: np.ndarray, epsilon: float = 0.0, random: torch.Generator | None = None
+    ) -> np.ndarray:  # fmt: skip
         """Actions (n,) in states (n, stack, *frame): random with probability epsilon, else argmax_a Q(phi(s), a)."""
         values = self.values(self.q, torch.as_tensor(state, device=self.device))
         return epsilon_greedy(values.cpu(), epsilon, random).numpy()

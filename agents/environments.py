@@ -1,17 +1,24 @@
 """The environments of a config, with what cannot be played said in one line."""
 
 import shutil
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 
 import envs
 from agents.config import DQNConfig
+from agents.finite import gives_none
 from agents.networks import QNetwork
+from envs.vector import Broken
 from lab.errors import InputError, unknown
 
 STRIDE = 4096  # more than environments are ever stepped side by side
@@ -36,8 +43,32 @@ def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
             hint = "(MODULE:ID imports your own first)"
             raise unknown("environment", envs.bare(config.env), gymnasium.registry, hint) from None
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        if isinstance(error, ModuleNotFoundError) and error.name == config.env.partition(":")[0]:
+            reason += "; put PYTHONPATH=FOLDER before the command if it lies in FOLDER"
         raise InputError(f"environment {config.env} cannot be used: {reason}") from error
     return made
+
+
+@contextmanager
+def playing(config: DQNConfig, then: str = "") -> Iterator[None]:
+    """Inside, what the environment's own code raises is said in one line, an InputError; then: what may be done."""
+    try:
+        yield
+    except Broken as broken:
+        error = broken.__cause__ or broken
+        reason = (str(error).splitlines() or [""])[0].rstrip(". ")
+        said = f"{type(error).__name__}{': ' if reason else ''}{reason}{_place(error)}"
+        raise InputError(f"environment {config.env} failed at play: {said}; mend it{then}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The last line of a person's own code that led to an error: not ours, and no library's."""
+    libraries = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib")]
+    libraries += [Path(__file__).parent, Path(envs.__file__).parent]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not any(Path(frame.filename).is_relative_to(folder) for folder in libraries):
+            return f" ({Path(frame.filename).name}, line {frame.lineno})"
+    return ""
 
 
 def has_pixels(config: DQNConfig) -> bool:
@@ -49,13 +80,12 @@ def has_pixels(config: DQNConfig) -> bool:
 
 def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
     """Raises InputError if the config's environment has frames for which there is no network or a stack that it does
-    not take, or if its replay would not fit: into memory, or onto the disk of `folder`.
+    not take, or fails in its first step, or if its replay would not fit: into memory, or onto the disk of `folder`.
     """
     if envs.is_atari(config.env) and config.stack != 4:
         raise InputError(f"Atari's states are 4 frames, in either protocol; leave stack={config.stack} out")
     made = make_envs(config, 1)
     space = made.single_observation_space
-    made.close()
     try:
         if space.dtype.name not in FRAME_TYPES:
             raise ValueError(f"frames of type {space.dtype} are not among {', '.join(FRAME_TYPES)}")
@@ -65,6 +95,13 @@ def check_playable(config: DQNConfig, folder: Path = Path()) -> None:
             QNetwork(space.shape, 1)
     except ValueError as error:
         raise InputError(f"environment {config.env} cannot be learned: {error}") from None
+    if not envs.is_atari(config.env):
+        with playing(config, " (gymnasium.utils.env_checker.check_env says more)"):
+            made.reset(seed=first_seed(config.seed))
+            _, reward, *_ = made.step(np.zeros(1, int))
+        if not np.isfinite(reward).all():
+            raise gives_none(config.env, "rewards")
+    made.close()
     _check_memory(config, space, folder)
 
 

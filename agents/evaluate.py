@@ -158,16 +158,20 @@ def _drawn(game: VectorEnv, env: str) -> np.ndarray:
     return picture
 
 
-def load(run: Path) -> tuple[DQN, DQNConfig, int]:
+def load(run: str | Path, kind: type[DQN] = DQN) -> tuple[DQN, DQNConfig, int]:
     """The trained agent of the run in folder `run`, its config, and the agent step it was saved at.
 
-    Raises InputError if there is none. A damaged policy is passed over by name for the one before it, and at last for
-    that of the newest checkpoint.
+    kind: that which it was trained with. Raises InputError if there is none. A damaged policy is passed over by name
+    for the one before it, and at last for that of the newest checkpoint.
     """
+    run = Path(run)
     if not (run / CONFIG).exists():
         raise InputError(f"{run} is not the folder of a run; lab list shows those there are")
+    values = read_json(run / CONFIG)
+    if not str(values.get("algorithm")).startswith("sb3-"):
+        values.pop("algorithm", None)  # what a run of one's own calls itself
     try:
-        config = DQNConfig(**read_json(run / CONFIG))
+        config = DQNConfig(**values)
     except TypeError:
         raise InputError(f"{run} is no run of lab train dqn: {CONFIG} has other settings") from None
     if found := checkpoint.load_newest(run / "policy"):
@@ -182,12 +186,13 @@ def load(run: Path) -> tuple[DQN, DQNConfig, int]:
     where = device.choose(
         "auto" if config.device.startswith("cuda") and not torch.cuda.is_available() else config.device
     )
-    agent = DQN(games.single_observation_space.shape, int(games.single_action_space.n), config, where)
+    agent = kind(games.single_observation_space.shape, int(games.single_action_space.n), config, where)
     games.close()
     try:
         agent.q.load_state_dict(weights)
     except RuntimeError:
         raise InputError(
-            f"the policy of {run} does not fit {config.env} as {CONFIG} describes it; train it anew"
+            f"the policy of {run} does not fit {config.env} as {CONFIG} describes it; train it anew, or load it as the "
+            "class that it was trained as"
         ) from None
     return agent, config, step

@@ -16,7 +16,7 @@ def spread(num_envs: int, alpha: float) -> torch.Tensor:
     return 1 + alpha * torch.arange(num_envs) / max(1, num_envs - 1)
 
 
-def epsilon_greedy(values: torch.Tensor, epsilon: float | torch.Tensor, random: torch.Generator) -> torch.Tensor:
+def epsilon_greedy(values: torch.Tensor, epsilon: float | torch.Tensor, random: torch.Generator | None) -> torch.Tensor:
     """With probability epsilon a uniformly random action, else the best; each environment has a coin of its own.
 
     values (n, actions), epsilon one number or (n,) -> (n,) int64

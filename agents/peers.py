@@ -30,7 +30,7 @@ from torch.nn import functional
 from agents import config as ours
 from agents.adapter import Adapter
 from agents.config import DQNConfig
-from agents.environments import check_playable, first_seed, make_envs
+from agents.environments import check_playable, first_seed, make_envs, playing
 from agents.evaluate import evaluate
 from agents.exploration import epsilon_greedy
 from agents.finite import diverged, finite
@@ -139,7 +139,9 @@ class Player:
     def __init__(self, model: BaseAlgorithm):
         self.model = model
 
-    def act(self, state: np.ndarray, epsilon: float, random: torch.Generator) -> np.ndarray:
+    def act(
+        self, state: np.ndarray, epsilon: float = 0.0, random: torch.Generator | None = None
+    ) -> np.ndarray:  # fmt: skip
         """Actions (n,) in states (n, stack, *frame)."""
         best, _ = self.model.policy.predict(state, deterministic=True)
         values = functional.one_hot(torch.from_numpy(best), int(self.model.action_space.n))
@@ -263,7 +265,7 @@ def train(config: PeerConfig, run: Run) -> dict[str, float] | None:
     None when Ctrl-C stopped it, after saving the policy.
     """
     check(config)
-    with device.threads(config.threads):
+    with device.threads(config.threads), playing(played(config)):
         return _train(config, run)
 
 
@@ -315,11 +317,12 @@ def _train(config: PeerConfig, run: Run) -> dict[str, float] | None:
     return metrics
 
 
-def load(run: Path) -> tuple[Player, PeerConfig, int]:
+def load(run: str | Path) -> tuple[Player, PeerConfig, int]:
     """The trained peer of the run in folder `run`, its config, and the agent step it was saved at.
 
     Raises InputError if there is none.
     """
+    run = Path(run)
     values = read_json(run / CONFIG)
     algorithm = str(values.pop("algorithm", ""))
     kind = CONFIGS.get(algorithm)

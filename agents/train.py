@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from agents.algorithm import Tick, Training
 from agents.config import DQNConfig
 from agents.dqn import DQN
-from agents.environments import check_playable, has_pixels
+from agents.environments import check_playable, has_pixels, playing
 from agents.evaluate import evaluate
 from agents.finite import diverged, finite, gives_none
 from agents.networks import no_noise
 from agents.prioritised import PrioritisedReplay
+from envs import is_atari
 from lab import checkpoint, device, plots, record
 from lab.board import RECORD
 from lab.console import bar, messages
@@ -88,7 +89,10 @@ def check_effect(config: DQNConfig, usual: DQNConfig) -> None:
 
     usual: the settings of the preset. It may have such a one, which another option has made idle.
     """
+    atari = is_atari(config.env), "an Atari game"
     needed = {
+        "protocol": atari,
+        "network": atari,
         "anneal_share": (config.anneal, "--anneal"),
         "atoms": (config.distribution != "expected", "--distribution"),
         "v_max": (config.distribution == "categorical", "--distribution categorical"),
@@ -101,19 +105,26 @@ def check_effect(config: DQNConfig, usual: DQNConfig) -> None:
             raise InputError(f"{name}={value} has no effect without {what}; leave it out")
 
 
-def train(config: DQNConfig, run: Run) -> dict[str, float] | None:
+def ends_with_training(config: DQNConfig) -> str:
+    """What changes over `total_steps`, so that a run that goes on for longer is not one of so many; or nothing."""
+    if config.anneal:
+        return "its step size falls (--anneal)"
+    return "its importance weights grow (--priority-alpha)" if config.priority_alpha else ""
+
+
+def train(config: DQNConfig, run: Run, kind: type[DQN] = DQN) -> dict[str, float] | None:
     """Train by `config`, reporting to `run` and resuming what it restored; returns the metrics that it finished with.
 
-    None when Ctrl-C stopped it, after a checkpoint.
+    None when Ctrl-C stopped it, after a checkpoint. kind: of the agent, DQN or a class of your own over it.
     """
     check(config)
     check_playable(config, run.path)
-    with device.threads(config.threads):
-        return _train(config, run)
+    with device.threads(config.threads), playing(config, "; --resume then goes on from the newest checkpoint"):
+        return _train(config, run, kind)
 
 
-def _train(config: DQNConfig, run: Run) -> dict[str, float] | None:
-    training = Training(config, device.choose(config.device), run.path)
+def _train(config: DQNConfig, run: Run, kind: type[DQN]) -> dict[str, float] | None:
+    training = Training(config, device.choose(config.device), run.path, kind)
     recent: list[float] = []  # returns of the last 100 episodes
     if run.restored:
         _, saved = run.restored
@@ -240,7 +251,8 @@ def _figure(run: Run, config: DQNConfig, score: float) -> Figure:
     syncs = range(config.learning_starts + period, config.total_steps, period) if config.total_steps < last else ()
     title = f"DQN on {config.env}: return {short(score, 3)} after {config.total_steps:,} agent steps"
     steps, values = [e["step"] for e in points], [e["value"] for e in points]
-    return plots.learning_curve(steps, values, title, "return, mean of the last 100 episodes", list(syncs))
+    y = "return, mean of the last 100 episodes"
+    return plots.learning_curve(steps, values, title, y, list(syncs), "the target network is copied")
 
 
 @torch.no_grad()

@@ -10,8 +10,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FrameStackObservation
+from gymnasium.wrappers import FlattenObservation, FrameStackObservation
 
 from envs.atari import Atari, Snapshot
 
@@ -32,8 +33,8 @@ def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: in
     """`num_envs` copies of the environment `env_id` for an agent; `protocol` counts for Atari (stack 4) only.
 
     As with gymnasium.make, "module:Id-v0" imports the module that registers the id first.
-    Raises gymnasium.error.Error for an unknown id, ValueError if its actions are not discrete or its observations no
-    arrays.
+    Observations of numbers, Dicts and Tuples are flattened to a vector. Raises gymnasium.error.Error for an unknown id,
+    ValueError if its actions are not discrete or its observations no arrays.
     """
     if ":" in env_id:
         importlib.import_module(env_id.rpartition(":")[0])
@@ -46,19 +47,35 @@ def make(env_id: str, num_envs: int = 1, *, protocol: str = "classic", stack: in
         raise ValueError(f"{env_id} is an old name; use ALE/{game}-v5 with a protocol")
     probe = gymnasium.make(env_id)
     probe.close()
-    if not isinstance(probe.action_space, gymnasium.spaces.Discrete):
+    if not isinstance(probe.action_space, spaces.Discrete):
         raise ValueError(f"{env_id} has actions {probe.action_space}; the agents need a Discrete action space")
     if probe.action_space.start != 0 or probe.action_space.n > MOST_ACTIONS:
         raise ValueError(
             f"{env_id} has actions {probe.action_space}; the agents need 0, 1, ... up to {MOST_ACTIONS} of them"
         )
-    if not isinstance(probe.observation_space, gymnasium.spaces.Box):
-        raise ValueError(f"{env_id} has observations {probe.observation_space}; the agents need a Box (arrays)")
+    if not isinstance(probe.observation_space, spaces.Box) and not _flattens(probe.observation_space):
+        raise ValueError(
+            f"{env_id} has observations {probe.observation_space}; the agents need a Box (arrays), or what Gymnasium "
+            "flattens to a vector: numbers and vectors, in a Dict or Tuple or alone"
+        )
     return Replayable(env_id, num_envs, stack, **options)
+
+
+def _flattens(space: gymnasium.Space) -> bool:
+    """Whether observations are numbers, which become one-hot, and vectors; pictures would lose their shape."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return all(map(_flattens, space.values() if isinstance(space, spaces.Dict) else space))
+    if isinstance(space, spaces.Box):
+        return len(space.shape) <= 1
+    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary)
 
 
 class Elsewhere(Exception):
     """Environments cannot be put back where a snapshot was taken; the message says why."""
+
+
+class Broken(Exception):
+    """An environment's own code failed while it was played; the cause is what it raised."""
 
 
 class _Tape(gymnasium.Wrapper):
@@ -98,12 +115,24 @@ class Replayable(SyncVectorEnv):
 
     def __init__(self, env_id: str, num_envs: int, stack: int, **options: Any):
         def one() -> gymnasium.Env:
-            return _Tape(FrameStackObservation(gymnasium.make(env_id, **options), stack, padding_type="zero"))
+            env = gymnasium.make(env_id, **options)
+            if not isinstance(env.observation_space, spaces.Box):
+                env = FlattenObservation(env)
+            return _Tape(FrameStackObservation(env, stack, padding_type="zero"))
 
         super().__init__([one] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
 
+    def reset(self, **options: Any):
+        try:
+            return super().reset(**options)
+        except Exception as error:  # an environment is anybody's code
+            raise Broken(str(error)) from error
+
     def step(self, actions: np.ndarray):
-        observation, reward, terminated, truncated, info = super().step(actions)
+        try:
+            observation, reward, terminated, truncated, info = super().step(actions)
+        except Exception as error:  # an environment is anybody's code
+            raise Broken(str(error)) from error
         info["life_lost"] = np.zeros(self.num_envs, bool)
         return observation, reward, terminated, truncated, info
 

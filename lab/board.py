@@ -76,10 +76,19 @@ def rebuild(folder: Path) -> list[Path]:
     Pictures and arrays that are missing or damaged are left out, with a warning. Raises InputError while the run is
     being written.
     """
+    with hold(folder):
+        return rewrite(folder)
+
+
+def rewrite(folder: Path) -> list[Path]:
+    """As rebuild, for the process that holds the run. Of a run that went on for longer the last settings count, as
+    TensorBoard takes the first that it is told."""
     left_out = []
-    with hold(folder), tempfile.TemporaryDirectory(dir=folder) as fresh:
+    entries = record.read(folder / RECORD)
+    starts = [entry for entry in entries if entry["kind"] == "start"]
+    with tempfile.TemporaryDirectory(dir=folder) as fresh:
         board = Board(folder, into=Path(fresh))
-        for entry in record.read(folder / RECORD):
+        for entry in [*starts[-1:], *(entry for entry in entries if entry["kind"] != "start")]:
             try:
                 board.write(entry)
             except (KeyError, TypeError, ValueError) as error:  # ValueError: InputError, or arrays that do not fit

@@ -147,6 +147,11 @@ def _check_text(words: Sequence[str]) -> None:
             ) from None
 
 
+def _plain(message: object) -> str:
+    """A warning without the colours that Gymnasium gives it, which a log would show as codes."""
+    return re.sub(r"\x1b\[[\d;]*m", "", str(message))
+
+
 @contextlib.contextmanager
 def _said_once() -> Iterator[None]:
     """What ends TensorBoard's writing thread is not printed there: its next call raises it in the main thread too."""
@@ -167,7 +172,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings(), _said_once():
             warnings.filterwarnings("always", category=Notice)
-            warnings.showwarning = lambda message, *_, **__: print(f"lab: warning: {message}", file=sys.stderr)
+            warnings.showwarning = lambda message, *_, **__: print(f"lab: warning: {_plain(message)}", file=sys.stderr)
             words = sys.argv[1:] if words is None else words
             _check_text(words)
             command = parse(words)

@@ -247,7 +247,8 @@ class Comparison:
                 if few
                 else "the bootstrap's"
             )
-            text = f"mean of {seeds} seeds with 95 % interval over them, {kind}"
+            distinct = len({curve.config.get("seed") for curve in self.curves}) >= counts[-1]
+            text = f"mean of {seeds} {'seeds' if distinct else 'runs'} with 95 % interval over them, {kind}"
             text += "; none for one seed" if counts[0] == 1 else ""
         if self.pooled:
             text += f"\n%: interquartile mean over tasks and seeds, in percent of {self.scale}"

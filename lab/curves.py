@@ -3,6 +3,7 @@
 A *group* is what differs in nothing but the seed and the task; a *task* is an environment, or a forecaster's series.
 """
 
+import difflib
 import json
 import re
 import warnings
@@ -88,7 +89,7 @@ class Curve:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def find(paths: Sequence[Path], tag: str, mean_of: int = 1) -> list[Curve]:
+def find(paths: Sequence[str | Path], tag: str, mean_of: int = 1) -> list[Curve]:
     """The curves of `tag` in the runs given, each value a mean of so many; a folder that is no run stands for the runs
     below it.
 
@@ -99,7 +100,7 @@ def find(paths: Sequence[Path], tag: str, mean_of: int = 1) -> list[Curve]:
     without: list[str] = []
     refused: InputError | None = None
     tags: set[str] = set()
-    for path, named in _expand(paths):
+    for path, named in _expand(list(map(Path, paths))):
         try:
             entries = record.read(path / RECORD)
             found = _curve(path, entries, tag)
@@ -113,14 +114,14 @@ def find(paths: Sequence[Path], tag: str, mean_of: int = 1) -> list[Curve]:
             continue
         if not found:
             if named:
-                raise InputError(f"run {path} has no {tag}; --tag takes one of: {_listed(_tags(entries))}")
+                raise InputError(f"run {path} has no {tag}; {_offered(tag, _tags(entries))}")
             tags |= _tags(entries)
             without.append(path.name)
     if refused and not curves and not without:
         raise refused
     if not curves:
         where = ", ".join(map(str, paths))
-        raise InputError(f"no run under {where} has {tag}; --tag takes one of: {_listed(tags)}")
+        raise InputError(f"no run under {where} has {tag}; {_offered(tag, tags)}")
     if without:
         warnings.warn(f"left out, without {tag}: {_listed(without, most=5)}", Notice, stacklevel=2)
     return _distinct(list(curves.values()))
@@ -169,6 +170,11 @@ def _tags(entries: list[Entry]) -> set[str]:
     return final | {entry["tag"] for entry in entries if entry["kind"] == "scalar"}
 
 
+def _offered(tag: str, tags: set[str]) -> str:
+    near = difflib.get_close_matches(tag, sorted(tags), n=3, cutoff=0.7)
+    return (f"did you mean {', '.join(near)}? " if near else "") + f"--tag takes one of: {_listed(tags)}"
+
+
 def _distinct(curves: list[Curve]) -> list[Curve]:
     """The curves without copies, for the same seed twice is no second seed: of two, the finished, longer, later one."""
     kept: dict[Any, Curve] = {}
@@ -212,6 +218,7 @@ def group(curves: Sequence[Curve], by: Sequence[str] = ()) -> dict[str, list[Cur
     if strange := [field for field in by if field not in known]:
         raise unknown("setting", strange[0], known)
     fields = differing(curves)
+    has = {(curve.algorithm, field) for curve in curves for field in curve.config}
     groups: dict[tuple[str, ...], list[Curve]] = {}
     for curve in curves:
         if by:
@@ -219,7 +226,8 @@ def group(curves: Sequence[Curve], by: Sequence[str] = ()) -> dict[str, list[Cur
         else:
             first = {field: curves[0].setting(field) for field in fields} if len(fields) > 1 else {}
             plain = {field: value for field, value in first.items() if value != "unset"}  # which is not "false"
-            settings = [_word(field, curve.setting(field), "false", plain.get(field)) for field in fields]
+            own = [field for field in fields if (curve.algorithm, field) in has]  # another algorithm's goes unsaid
+            settings = [_word(field, curve.setting(field), "false", plain.get(field)) for field in own]
             words = [curve.algorithm, *settings]
         groups.setdefault(tuple(filter(None, words)), []).append(curve)
     mixed = [field for field in fields if any(field in differing(members) for members in groups.values())]
@@ -231,7 +239,7 @@ def group(curves: Sequence[Curve], by: Sequence[str] = ()) -> dict[str, list[Cur
 
 
 def differing(curves: Sequence[Curve]) -> list[str]:
-    """The settings, but for the seed, that differ between runs of one algorithm on one task.
+    """The settings, but for the seed and the policy played, that differ between runs of one algorithm on one task.
 
     What differs only from task to task, or from algorithm to algorithm, is a part of these: their presets.
     """
@@ -240,7 +248,7 @@ def differing(curves: Sequence[Curve]) -> list[str]:
         cells.setdefault((curve.algorithm, curve.task), []).append(curve)
     fields = dict.fromkeys(field for curve in curves for field in curve.config)
     return [
-        field for field in fields if field not in ("seed", "algorithm")
+        field for field in fields if field not in ("seed", "algorithm", "policy")
         and any(len({curve.setting(field) for curve in cell}) > 1 for cell in cells.values())
     ]  # fmt: skip
 

@@ -58,16 +58,16 @@ def label(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
 
 
 def learning_curve(
-    steps: Sequence[float], values: Sequence[float], title: str, y: str, marks: Sequence[float] = ()
+    steps: Sequence[float], values: Sequence[float], title: str, y: str, marks: Sequence[float] = (), marked: str = ""
 ) -> Figure:
-    """A quantity against agent steps, with a light tick at each of `marks` (target-network syncs, say)."""
+    """A quantity against agent steps, with a light line at each of `marks`, of which the axis says what is `marked`."""
     figure, axes = canvas()
     panel = axes[0, 0]
     for mark in marks:
         panel.axvline(mark, color=LIGHT_GREY, linewidth=0.6, zorder=0)
     panel.plot(steps, values, color=BLUE)
     panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    label(panel, title, "agent steps", y)
+    label(panel, title, "agent steps" + f" (grey lines: {marked})" * bool(len(marks)), y)
     return figure
 
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lab import checkpoint, record
+from lab import board, checkpoint, record
 from lab.board import RECORD, Board, gif
 from lab.errors import InputError
 from lab.jsonfile import read_json, write_json, write_text
@@ -66,7 +66,17 @@ class Run:
             self.restored = step, saved["state"]
             self._record.rewind(saved["record_lines"], step)
             self._before = max(record.clock(record.read(path / RECORD)), default=0.0)
+            if grown := config != read_json(path / CONFIG):  # it goes on for longer
+                write_json(path / CONFIG, config)
+                told = read_json(path / METADATA)
+                write_json(path / METADATA, told | {"command": command(), "began_with": told.get("command")})
+                self._record.append(
+                    {"time": round(time.time(), 3), "kind": "start", "config": config, "metrics": list(metrics)}
+                )
+                board.rewrite(path)
             self._board = Board(path, purge_step=step + 1)
+            if grown:
+                self._tell(config, step)
             return
         write_json(path / CONFIG, config)
         write_json(path / METADATA, metadata(config.get("seed")))
@@ -74,18 +84,20 @@ class Run:
             self._record.rewind(0, 0)
         self._board = Board(path, purge_step=0 if resume else None)
         self._write({"kind": "start", "config": config, "metrics": list(metrics)})
-        self.text("config", "\n".join(f"    {line}" for line in json.dumps(config, indent=2).splitlines()))
+        self._tell(config)
 
     @classmethod
     def open(
-        cls, root: str | Path, name: str, config: Any, *, resume: bool = False, metrics: Sequence[str] = ()
-    ) -> Self:
+        cls, root: str | Path, name: str, config: Any, *, resume: bool = False, metrics: Sequence[str] = (),
+        longer: str = "",
+    ) -> Self:  # fmt: skip
         """Open the run `name` under `root`.
 
         config: a dataclass or a mapping; saved as config.json and as TensorBoard's HParams.
         resume: go on with the run that `find` finds, from its newest intact checkpoint (from the start without one);
             without it, a name already taken gets -2, -3, ...
         metrics: the tags that `finish` will report; HParams must know them from the start.
+        longer: a setting, of how long it runs, that may be larger than that of the run to go on with.
         Raises InputError for a bad name, or if the run to resume had other settings, is being written, or has no
         checkpoint that is intact.
         """
@@ -94,9 +106,8 @@ class Run:
             raise InputError(f"run name {name!r} makes no folder name; use letters, digits, . _ - + (no dot first)")
         taken = _taken(Path(root), name)
         if not resume:
-            path = Path(root) / (f"{name}-{len(taken) + 1}" if taken else name)
-            return cls(path, settings, metrics, resume=False)
-        if found := _same(taken, settings):
+            return cls(_take(Path(root), name, len(taken)), settings, metrics, resume=False)
+        if found := _same(taken, settings, longer):
             return cls(found, settings, metrics, resume=True)
         if taken:  # where config.json is damaged, or lost beside checkpoints, this says so
             before = read_json(taken[-1] / CONFIG)
@@ -108,9 +119,9 @@ class Run:
         return cls(Path(root) / name, settings, metrics, resume=False)
 
     @staticmethod
-    def find(root: str | Path, name: str, config: Any) -> Path | None:
+    def find(root: str | Path, name: str, config: Any, longer: str = "") -> Path | None:
         """The newest run of this name (NAME, NAME-2, ...) with the same settings: what resuming goes on with."""
-        return _same(_taken(Path(root), name), _plain(config))
+        return _same(_taken(Path(root), name), _plain(config), longer)
 
     # --- what a bench reports ---------------------------------------------------------------------------------------
 
@@ -217,6 +228,9 @@ class Run:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _tell(self, config: dict[str, Any], step: int = 0) -> None:
+        self.text("config", "\n".join(f"    {line}" for line in json.dumps(config, indent=2).splitlines()), step)
+
     def _write(self, entry: Entry) -> None:
         entry = {"time": round(time.time(), 3), **entry}
         self._record.append(entry)
@@ -245,7 +259,7 @@ def metadata(seed: Any) -> dict[str, Any]:
     from lab.device import hardware
 
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seed": seed,
         "git": _git_commit(),
@@ -253,6 +267,11 @@ def metadata(seed: Any) -> dict[str, Any]:
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": hardware(),
     }
+
+
+def command() -> str:
+    """The command line of this process."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _git_commit() -> str | None:
@@ -287,10 +306,28 @@ def _taken(root: Path, name: str) -> list[Path]:
     return taken
 
 
-def _same(taken: list[Path], settings: dict[str, Any]) -> Path | None:
-    """The last of `taken` with these settings, or that was killed before it could write any."""
-    same = [path for path in taken if _settings(path) in (None, settings)]
-    return same[-1] if same else None
+def _take(root: Path, name: str, taken: int) -> Path:
+    """Make the first of the folders NAME, NAME-2, ... behind the `taken` ones that no other process makes first, as
+    those of a loop over seeds do that start together."""
+    path = root / (f"{name}-{taken + 1}" if taken else name)
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return _take(root, name, taken + 1)
+    return path
+
+
+def _same(taken: list[Path], settings: dict[str, Any], longer: str = "") -> Path | None:
+    """The last of `taken` with these settings, or that was killed before it could write any; else, the last that has
+    less of the setting `longer` and is the same otherwise."""
+    before = {path: _settings(path) for path in taken}
+    same = [path for path, found in before.items() if found in (None, settings)]
+    shorter = [
+        path for path, found in before.items()
+        if longer and found and found | {longer: settings[longer]} == settings and found[longer] < settings[longer]
+    ]  # fmt: skip
+    either = same or shorter
+    return either[-1] if either else None
 
 
 def _settings(path: Path) -> dict[str, Any] | None:

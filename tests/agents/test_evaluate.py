@@ -1,14 +1,18 @@
+import math
 from dataclasses import replace
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from agents.algorithm import Training
 from agents.config import preset
 from agents.dqn import DQN
-from agents.evaluate import evaluate, film
+from agents.evaluate import evaluate, film, load
 from agents.train import train
+from lab.curves import find
 from lab.errors import InputError, Notice
 from lab.run import Run
 
@@ -144,3 +148,41 @@ def test_pictures_that_make_no_film_are_refused(small, pictures, what):
             film(DQN((1, 2), 2, config, CPU), config)
     finally:
         gymnasium.registry.pop("test/Drawing-v0")
+
+
+class Wide(nn.Module):
+    """A network of one's own."""
+
+    def __init__(self, shape, actions):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 48), nn.ReLU())
+        self.head = nn.Linear(48, actions)
+
+    def forward(self, state):
+        return self.head(self.trunk(state))[..., None]
+
+
+class Mine(DQN):
+    """It never explores."""
+
+    def network(self, shape, actions):
+        return Wide(shape, actions)
+
+    @torch.no_grad()
+    def explore(self, state, epsilon):
+        return self.values(self.q, state).argmax(dim=1)
+
+
+def test_an_agent_of_ones_own_is_trained_and_loaded_and_acts(small, tmp_path):
+    config = small("lab/Catch-v0")
+    with Run.open(tmp_path, "mine", {**vars(config), "algorithm": "wide"}) as run:
+        train(config, run, Mine)
+    agent, loaded, step = load(str(run.path), Mine)
+    assert isinstance(agent.q, Wide) and loaded == config and step >= config.total_steps
+    states = np.random.default_rng(0).integers(256, size=(5, 1, 10, 10), dtype=np.uint8)
+    best = agent.values(agent.q, torch.from_numpy(states)).argmax(dim=1)
+    assert agent.act(states).tolist() == best.tolist()
+    with pytest.raises(InputError, match="or load it as the class that it was trained as"):
+        load(run.path)
+    (curve,) = find([str(run.path)], "train/return_last_100")
+    assert curve.algorithm == "wide"

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from agents.commands import TrainDQN
 from agents.config import DQNConfig, preset
 from agents.train import check, check_effect
 from lab.errors import InputError
+from lab.run import Run
 
 
 @pytest.mark.parametrize("name", ["nature", "rainbow", "fast"])
@@ -44,6 +46,47 @@ def test_options_beside_a_preset_count_and_an_unknown_one_is_named(refused, lab_
     assert "munchausen has a target of its own" in line
 
 
+def test_a_preset_may_be_a_file_of_ones_own(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('env = "CartPole-v1"\ndueling = true\nlearning_rate = 1\nseed = 3\n')
+    config = TrainDQN.default(["--preset", str(mine)]).config
+    assert config == replace(preset("CartPole-v1"), dueling=True, learning_rate=1.0, seed=3)
+    assert isinstance(config.learning_rate, float)
+    assert TrainDQN.default(["--preset", str(mine), "--env", "lab/Catch-v0"]).config.env == "lab/Catch-v0"
+
+
+def test_a_runs_config_is_a_preset_that_makes_it_again(tmp_path):
+    config = replace(preset("lab/Catch-v0"), dueling=True, total_steps=777)
+    with Run.open(tmp_path, "first", config):
+        pass
+    assert TrainDQN.default(["--preset", str(tmp_path / "first" / "config.json")]).config == config
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("learning_rat = 1e-3", "unknown setting 'learning_rat'; did you mean learning_rate"),
+    ("total_steps = 1e6", "total_steps must be a whole number, such as 1_000_000, not 1000000.0"),
+    ("double = 1", "double must be true or false, not 1"), ('gamma = ".9"', "gamma must be a number, not '.9'"),
+    ("loss = 'mse'", "loss must be huber or squared, not 'mse'"), ("env = 3", "env must be text, not 3"),
+    ("n_step: 3", "cannot be read"), ("[dqn]\nn_step = 3", "unknown setting 'dqn'"),
+])  # fmt: skip
+def test_a_file_of_ones_own_that_holds_no_settings_is_refused_in_one_line(refused, tmp_path, text, said):
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text)
+    line = refused("train", "dqn", "--preset", str(mine))
+    assert said in line and "mine.toml" in line
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "missing.json"])
+def test_a_preset_that_is_not_there_is_refused_in_one_line(refused, name):
+    assert f"{name} cannot be read: No such file" in refused("train", "dqn", "--preset", name)
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "{", "null"])
+def test_a_json_file_without_settings_is_refused_in_one_line(refused, tmp_path, text):
+    (tmp_path / "mine.json").write_text(text)
+    assert "mine.json cannot be read: " in refused("train", "dqn", "--preset", str(tmp_path / "mine.json"))
+
+
 @pytest.mark.parametrize(
     ("share", "said"), [("0", "anneal_share must be above 0, not 0"), ("1.5", "anneal_share must lie in [0, 1]")]
 )
@@ -57,6 +100,8 @@ def test_annealing_takes_a_share_of_training(refused, share, said):
     ("", "CartPole-v1", {"v_max": 3.0, "distribution": "quantile"}, "without --distribution categorical"),
     ("", "CartPole-v1", {"priority_beta": 0.5}, "priority_beta=0.5 has no effect without --priority-alpha"),
     ("", "CartPole-v1", {"centred": True}, "centred=True has no effect without frames of uint8 pixels"),
+    ("", "CartPole-v1", {"protocol": "sticky"}, "protocol=sticky has no effect without an Atari game"),
+    ("", "lab/Catch-v0", {"network": "nips"}, "network=nips has no effect without an Atari game"),
     ("fast", "ALE/Pong-v5", {"anneal": False, "anneal_share": 0.2}, "anneal_share=0.2 has no effect"),
 ])  # fmt: skip
 def test_an_option_without_effect_is_refused(name, env, changes, said):

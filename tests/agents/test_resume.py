@@ -11,13 +11,17 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from agents.algorithm import Training
+from agents.config import preset
 from agents.environments import check_playable, first_seed
-from agents.train import train
+from agents.train import METRICS, train
 from lab import checkpoint, record
 from lab.cli import main
 from lab.errors import InputError, Notice
+from lab.jsonfile import read_json
 from lab.run import Run
 
 from .conftest import CPU, assert_equal, finished, weights
@@ -97,6 +101,44 @@ def test_a_resumed_run_equals_an_uninterrupted_one_in_every_bit(small, tmp_path,
     assert_equal(left["state"], right["state"])
     assert comparable(whole_path) == comparable(cut_path)
     assert {k: v for k, v in whole.items() if "time" not in k} == {k: v for k, v in resumed.items() if "time" not in k}
+
+
+def test_a_run_that_goes_on_for_longer_is_one_of_so_many_steps_in_every_bit(small, tmp_path):
+    short, long = small("lab/Catch-v0", total_steps=230), small("lab/Catch-v0")
+    with Run.open(tmp_path, "whole", long) as whole:
+        train(long, whole)
+    with Run.open(tmp_path, "grown", short, metrics=METRICS) as run:
+        train(short, run)
+    assert not Run.find(tmp_path, "grown", long)
+    assert Run.find(tmp_path, "grown", long, "total_steps") == run.path
+    with Run.open(tmp_path, "grown", long, resume=True, metrics=METRICS, longer="total_steps") as run:
+        assert 230 <= run.restored[0] < 233
+        train(long, run)
+    left, right = (checkpoint.load_newest(each.path / "checkpoints")[1] for each in (whole, run))
+    assert_equal(left["state"], right["state"])
+    assert comparable(whole.path) == comparable(run.path)
+    assert read_json(run.path / "config.json") == read_json(whole.path / "config.json")
+    assert read_json(run.path / "metadata.json")["began_with"]
+    assert not Run.find(tmp_path, "grown", short, "total_steps")  # nor back
+    events = EventAccumulator(str(run.path)).Reload()
+    session = HParamsPluginData.FromString(events.PluginTagToContent("hparams")["_hparams_/session_start_info"])
+    told = session.session_start_info.hparams
+    assert told["total_steps"].number_value == long.total_steps
+    steps = [point.step for point in events.Scalars("train/epsilon")]
+    assert steps == [step for tag, step, _ in comparable(whole.path) if tag == "train/epsilon"]
+
+
+@pytest.mark.parametrize(("option", "changes", "what"), [
+    ("--anneal", {"anneal": True}, "its step size falls (--anneal)"),
+    ("--priority-alpha=.5", {"priority_alpha": 0.5}, "its importance weights grow"),
+])  # fmt: skip
+def test_what_ends_with_training_does_not_go_on_for_longer(refused, tmp_path, option, changes, what):
+    with Run.open(
+        tmp_path / "runs", "dqn-lab-chain-v0", replace(preset("lab/Chain-v0"), total_steps=20_000, **changes)
+    ):
+        pass
+    line = refused("train", "dqn", "--env", "lab/Chain-v0", option, "--runs", "runs", "--resume")
+    assert f"cannot go on for longer: {what}" in line and "total_steps=20000; give another --name" in line
 
 
 def test_restored_at_any_moment_of_an_episode_it_goes_on_the_same(small):

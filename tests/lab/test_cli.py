@@ -6,10 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
+import gymnasium
 import pytest
 
 from lab import cli, interrupt
+from lab.errors import Notice
 from lab.run import Run
 
 
@@ -73,6 +76,13 @@ def test_every_command_explains_itself(capsys):
             cli.main([*words, "--help"])
         assert stop.value.code == 0
         assert "usage: lab " + " ".join(words) in capsys.readouterr().out
+
+
+def test_a_warning_loses_the_colours_that_a_library_gave_it(monkeypatch, capsys):
+    yellow = gymnasium.logger.colorize("WARN: odd", "yellow")
+    monkeypatch.setattr(cli.List, "__call__", lambda self: warnings.warn(yellow, Notice, stacklevel=2))
+    cli.main(["list"])
+    assert capsys.readouterr().err == "lab: warning: WARN: odd\n"
 
 
 def test_overview_names_every_command(capsys):

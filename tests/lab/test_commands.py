@@ -15,6 +15,7 @@ from agents import evaluate, inspect
 from envs.catch import Catch
 from lab import checkpoint, record, report
 from lab.cli import main
+from lab.jsonfile import read_json, write_json
 from lab.plots import canvas
 from lab.run import Run
 
@@ -58,6 +59,20 @@ def test_evaluate_says_scores_and_where_they_lie(runs, capsys):
     assert shown["eval/return_mean"] in (-1, 1) and shown["agent_step"] >= 700
     assert shown["eval/return_mean_low"] is None  # one episode has no interval
     assert (runs / "evaluate-catch" / "evaluation.csv").exists()
+
+
+def test_scores_of_several_seeds_are_one_group_and_those_of_other_settings_another(runs, capsys):
+    config = read_json(runs / "catch" / "config.json")
+    for name, changes in (("catch", {}), ("catch-2", {"seed": 1}), ("catch-3", {"anneal": True})):
+        if changes:
+            shutil.copytree(runs / "catch", runs / name)
+            write_json(runs / name / "config.json", config | changes)
+        assert main(["evaluate", str(runs / name), "--episodes", "3", "--runs", str(runs / "scores")]) == 0
+    capsys.readouterr()
+    words = ["compare", str(runs / "scores"), "--tag", "eval/return_mean", "--json", "--runs", str(runs)]
+    assert main(words) == 0
+    rows = strictly(capsys.readouterr().out)["rows"]
+    assert [(row["group"], row["runs"]) for row in rows] == [("dqn", 2), ("dqn anneal", 1)]
 
 
 def test_another_seed_plays_other_games(runs, monkeypatch, capsys):

@@ -94,6 +94,21 @@ def test_presets_of_tasks_and_algorithms_are_no_differences(make, tmp_path):
     }
 
 
+def test_a_setting_of_one_algorithm_alone_is_not_said_of_another(make, tmp_path):
+    for name, every in (("a", 5), ("b", 7)):
+        make(f"dqn-lab-catch-v0-{name}", {1: 0}, checkpoint_every=every)
+    make("sb3-dqn-lab-catch-v0", {1: 0})
+    assert list(compared([tmp_path]).groups) == ["dqn checkpoint_every=5", "dqn checkpoint_every=7", "sb3-dqn"]
+
+
+def test_a_tag_that_is_nearly_one_is_told_which(make, tmp_path):
+    run = make("dqn-lab-catch-v0", {1: 0})
+    with pytest.raises(InputError, match=r"eval/retun_mean; did you mean eval/return_mean\? --tag takes"):
+        curves.find([run], "eval/retun_mean")
+    with pytest.raises(InputError, match=r"did you mean eval/return_mean\? --tag takes"):
+        curves.find([str(tmp_path)], "eval/return_meen")
+
+
 def test_a_setting_that_an_older_run_lacks_makes_another_group(make, tmp_path):
     make("dqn-lab-catch-v0-a", {1: 0})
     make("dqn-lab-catch-v0-b", {1: 0}, dueling=False, n_step=3)
@@ -109,6 +124,13 @@ def test_grouping_by_a_setting_says_what_it_mixes(two_by_three, make):
     assert {name: len(runs) for name, runs in groups.items()} == {"n_step=1": 6, "n_step=3": 1}
     with pytest.raises(InputError, match="unknown setting 'n_steps'; did you mean n_step"):
         compared([two_by_three], by=["n_steps"])
+
+
+def test_runs_of_one_seed_are_not_called_seeds(two_by_three):
+    assert compared([two_by_three]).note().startswith("mean of 3 seeds")
+    with pytest.warns(Notice, match="differ in double"):
+        mixed = compared([two_by_three], by=["env"])
+    assert mixed.note().startswith("mean of 6 runs")
 
 
 def test_the_algorithm_is_told_by_config_name_or_command(make):

@@ -65,6 +65,12 @@ def test_folder_holds_the_whole_story(tmp_path):
     assert (path / "figures" / "eval-curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_learning_curve_says_what_its_lines_mark():
+    assert plots.learning_curve([0], [0], "", "").axes[0].get_xlabel() == "agent steps"
+    marked = plots.learning_curve([0], [0], "", "", [1.0], "a sync").axes[0]
+    assert marked.get_xlabel() == "agent steps (grey lines: a sync)"
+
+
 def test_film_has_every_frame(tmp_path):
     path = filled(tmp_path)
     frames, _seconds = imageio_ffmpeg.count_frames_and_secs(str(path / "videos" / "eval-film-3.mp4"))
@@ -204,6 +210,13 @@ def test_a_resumed_run_has_event_files_in_the_order_that_tensorboard_reads_them(
 
 def test_a_name_taken_gets_a_number_and_nothing_is_overwritten(tmp_path):
     assert [filled(tmp_path).name for _ in range(2)] == ["run", "run-2"]
+
+
+def test_runs_that_start_together_get_folders_of_their_own(tmp_path, monkeypatch):
+    """Each has seen that there is none yet."""
+    monkeypatch.setattr("lab.run._taken", lambda root, name: [])
+    with Run.open(tmp_path, "run", {"seed": 0}) as first, Run.open(tmp_path, "run", {"seed": 1}) as second:
+        assert [first.path.name, second.path.name] == ["run", "run-2"]
 
 
 def test_other_settings_are_no_resume(tmp_path):
