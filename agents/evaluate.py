@@ -14,6 +14,7 @@ from agents import scores
 from agents.config import DQNConfig
 from agents.dqn import DQN
 from agents.environments import first_seed, make_envs
+from agents.finite import gives_none
 from envs.atari import PROTOCOLS
 from lab import checkpoint, device, stats
 from lab.console import bar
@@ -48,7 +49,8 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
 
     seed: of the games and of random actions; another training seed plays other games by it (see first_seed).
     Each environment plays its share and its first episodes count, so that short ones are not preferred. An episode that
-    has not ended after LONGEST agent steps counts as it stands, which a Notice says, and a new one begins.
+    has not ended after LONGEST agent steps counts as it stands, which a Notice says, and a new one begins. Raises
+    InputError where rewards are not finite.
     """
     num_envs = min(episodes, 8)
     quota = np.full(num_envs, episodes // num_envs) + (np.arange(num_envs) < episodes % num_envs)
@@ -82,7 +84,10 @@ def evaluate(agent: DQN, config: DQNConfig, episodes: int, seed: int = 1_000_000
             f"{config.env}: {cut} of {episodes} episodes had not ended after {LONGEST:,} agent steps, and count as "
             "they stood; give the environment a time limit (max_episode_steps)", Notice, stacklevel=2,
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=["return", "length"])
+    played = pd.DataFrame(rows, columns=["return", "length"])
+    if not np.isfinite(played["return"]).all():
+        raise gives_none(config.env, "rewards")
+    return played
 
 
 def film(agent: DQN, config: DQNConfig, seed: int = 2_000_000) -> tuple[np.ndarray, float]:

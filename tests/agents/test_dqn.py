@@ -405,6 +405,13 @@ def test_a_run_too_short_for_its_curves_does_not_end_with_weights_that_are_not_f
     assert not (run.path / "result.json").exists() and not (run.path / "policy").exists()
 
 
+def test_a_run_that_learns_nothing_does_not_end_with_a_score_that_is_no_number(small, tmp_path):
+    config = small("test/OddRewards-v0", total_steps=40, learning_starts=50)
+    with Run.open(tmp_path, "run", config) as run, pytest.raises(InputError, match="gives rewards that are not finite"):
+        train(config, run)
+    assert not (run.path / "result.json").exists()
+
+
 @pytest.mark.parametrize("error", [float("inf"), float("nan")])
 def test_an_error_that_is_not_finite_ends_prioritised_training(small, tmp_path, monkeypatch, error):
     """The loss and the weights stay finite: nothing but the priorities tells."""
