@@ -36,6 +36,8 @@ def first_seed(seed: int, base: int = 0) -> int:
 
 def make_envs(config: DQNConfig, num_envs: int, **options: Any) -> VectorEnv:
     """The config's environments. Raises InputError, with near matches, for an id that cannot be made or played."""
+    if not config.env:
+        raise InputError("no environment is named; give one with --env, such as ALE/Pong-v5")
     try:
         made = envs.make(config.env, num_envs, protocol=config.protocol, stack=config.stack, **options)
     except Exception as error:  # an environment is anybody's code

@@ -105,6 +105,12 @@ def parse(words: Sequence[str]) -> Any:
         raise InputError(_one_line(complaint.getvalue(), " ".join(path))) from None
 
 
+_IN_WORDS = {  # what Python says of a number that is none
+    r"invalid literal for int\(\) with base 10: ('.*?')": r"\1 is no whole number; write all of its digits, 100000",
+    r"could not convert string to float: ('.*?')": r"\1 is no number",
+}
+
+
 def _one_line(complaint: str, command: str) -> str:
     """tyro's boxed complaint as one line: what is wrong, and the options it holds for near.
 
@@ -121,6 +127,8 @@ def _one_line(complaint: str, command: str) -> str:
     blocks = [block for block in blocks if block]
     body, *hints = blocks if "╭" in complaint else blocks[1:]
     what = " ".join(" ".join(body).split())
+    for theirs, ours in _IN_WORDS.items():
+        what = re.sub(theirs, ours, what)
     near = [line.split()[0] for block in hints for line in block if re.match(r"--[\w-]+", line)]
     hint = f"did you mean {', '.join(dict.fromkeys(near))}? " if what.startswith("Unrecognized") and near else ""
     return f"{what[:1].lower()}{what[1:].rstrip('.')}; {hint}see {command} --help"

@@ -27,6 +27,8 @@ def choose(name: str = "auto") -> torch.device:
         torch.zeros(1, device=device).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # and some twenty names
+            reason = "no such device"
         raise InputError(f"device {name!r} cannot be used ({reason}); use auto, cpu or cuda") from None
     return device
 

@@ -85,6 +85,17 @@ def test_a_warning_loses_the_colours_that_a_library_gave_it(monkeypatch, capsys)
     assert capsys.readouterr().err == "lab: warning: WARN: odd\n"
 
 
+@pytest.mark.parametrize(("words", "said"), [
+    ("--total-steps 1e5", "'1e5' is no whole number; write all of its digits, 100000"),
+    ("--learning-rate much", "'much' is no number"), ("--env=", "no environment is named; give one with --env"),
+    ("--device gpu", "device 'gpu' cannot be used (no such device); use auto, cpu or cuda"),
+])  # fmt: skip
+def test_what_is_wrong_with_an_option_is_said_in_plain_words(capsys, tmp_path, words, said):
+    assert cli.main(["train", "dqn", "--env", "lab/Catch-v0", *words.split(), "--runs", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
 def test_overview_names_every_command(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
