@@ -324,7 +324,8 @@ def _same(taken: list[Path], settings: dict[str, Any], longer: str = "") -> Path
     same = [path for path, found in before.items() if found in (None, settings)]
     shorter = [
         path for path, found in before.items()
-        if longer and found and found | {longer: settings[longer]} == settings and found[longer] < settings[longer]
+        if found and longer in found and found[longer] < settings[longer]
+        and found | {longer: settings[longer]} == settings
     ]  # fmt: skip
     either = same or shorter
     return either[-1] if either else None

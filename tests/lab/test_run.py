@@ -219,6 +219,17 @@ def test_runs_that_start_together_get_folders_of_their_own(tmp_path, monkeypatch
         assert [first.path.name, second.path.name] == ["run", "run-2"]
 
 
+def test_only_a_run_of_fewer_steps_can_go_on_for_longer(tmp_path):
+    runs = {"few": {"steps": 5, "lr": 1}, "many": {"steps": 9, "lr": 1}, "other": {"steps": 5}, "older": {"lr": 1}}
+    for name, config in runs.items():
+        with Run.open(tmp_path, name, config):
+            pass
+    wanted = {"steps": 7, "lr": 1}
+    found = [Run.find(tmp_path, name, wanted, "steps") for name in runs]
+    assert found == [tmp_path / "few", None, None, None]
+    assert Run.find(tmp_path, "few", wanted) is None
+
+
 def test_other_settings_are_no_resume(tmp_path):
     filled(tmp_path)
     with pytest.raises(InputError, match=r"lr=0\.1, not 0\.2"):
