@@ -85,9 +85,7 @@ class Outcome(NamedTuple):
 class Training:
     """Algorithm 1 and all that changes while it runs; `state_dict` holds every bit of it."""
 
-    def __init__(
-        self, config: DQNConfig, where: torch.device, folder: Path | None = None, kind: type[DQN] = DQN
-    ):  # fmt: skip
+    def __init__(self, config: DQNConfig, where: torch.device, folder: Path | None = None, kind: type[DQN] = DQN):
         """folder: where a memory-mapped replay lies; kind: of the agent, DQN or a class of your own over it."""
         self.config = config
         beside = has_second_thread(config, where, torch.get_num_threads())

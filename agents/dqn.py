@@ -101,9 +101,7 @@ class DQN:
         return dormant(self.q.trunk, prepared.float() * scale)
 
     @torch.no_grad()
-    def act(
-        self, state: np.ndarray, epsilon: float = 0.0, random: torch.Generator | None = None
-    ) -> np.ndarray:  # fmt: skip
+    def act(self, state: np.ndarray, epsilon: float = 0.0, random: torch.Generator | None = None) -> np.ndarray:
         """Actions (n,) in states (n, stack, *frame): random with probability epsilon, else argmax_a Q(phi(s), a)."""
         values = self.values(self.q, torch.as_tensor(state, device=self.device))
         return epsilon_greedy(values.cpu(), epsilon, random).numpy()

@@ -139,9 +139,7 @@ class Player:
     def __init__(self, model: BaseAlgorithm):
         self.model = model
 
-    def act(
-        self, state: np.ndarray, epsilon: float = 0.0, random: torch.Generator | None = None
-    ) -> np.ndarray:  # fmt: skip
+    def act(self, state: np.ndarray, epsilon: float = 0.0, random: torch.Generator | None = None) -> np.ndarray:
         """Actions (n,) in states (n, stack, *frame)."""
         best, _ = self.model.policy.predict(state, deterministic=True)
         values = functional.one_hot(torch.from_numpy(best), int(self.model.action_space.n))

@@ -104,10 +104,8 @@ class Forecast(Command):
         steps, origins = clocks.spoken(series.index, self.horizon), settings.origins
         protocol = f"{steps} ahead, {origins} origin{'s' * (origins > 1)}, lookback {settings.lookback}"
         shown = table.drop(columns="origins")  # said in the title
-        title = (
-            f"{self.series}: {series.name}, {protocol}; better: origins where it is closer than {table['model'][0]}; "
-        )
-        title += f"coverage of {100 * self.coverage:g} % intervals"
+        title = f"{self.series}: {series.name}, {protocol}; better: origins where it is closer than "
+        title += f"{table['model'][0]}; coverage of {100 * self.coverage:g} % intervals"
         self.show(title, list(shown.columns), shown.to_numpy().tolist())
         best = str(benchmark.best(table)["model"])
         if not benchmark.beats_naive(table):

@@ -43,9 +43,8 @@ def read_times(
     bad = np.flatnonzero(stamps.isna().to_numpy())
     wrong = min([int(row) for row in bad[:1]] + ([] if numbers is None else [numbers]), default=None)
     if wrong is not None:
-        counted = (
-            is_number(texts[wrong]) and abs(float(texts[wrong])) > 1e8
-        )  # from 1970; days in spreadsheets are fewer
+        # from 1970; the days that spreadsheets count are fewer
+        counted = is_number(texts[wrong]) and abs(float(texts[wrong])) > 1e8
         such = "unix, or unix-ms for milliseconds" if counted else "such as %d/%m/%Y"
         raise InputError(
             f"{table.at(wrong, column)}: {texts[wrong][:40]!r} is not a time; write it as 2024-01-31 23:00, "

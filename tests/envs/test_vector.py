@@ -56,9 +56,8 @@ def test_what_dqn_cannot_play_is_refused(env_id, what):
 def test_numbers_dicts_and_tuples_are_flattened_to_a_vector():
     games = envs.make("FrozenLake-v1", 2, stack=2)
     state, _ = games.reset(seed=0)
-    assert (
-        state.shape == (2, 2, 16) and state[:, 1].tolist() == [np.eye(16)[0].tolist()] * 2
-    )  # one-hot, the newest last
+    assert state.shape == (2, 2, 16)
+    assert state[:, 1].tolist() == [np.eye(16)[0].tolist()] * 2  # one-hot, the newest last
     assert envs.make("test/Mixed-v0").single_observation_space.shape == (1, 3 + 2 + 2 + 5)
     with pytest.raises(ValueError, match=r"has observations Dict\(.*the agents need a Box \(arrays\), or"):
         envs.make("test/Seen-v0")
